@@ -1,0 +1,34 @@
+# `make demo` runs the main job on the embedded log, `make test` every test. Both make .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint format lock clean
+
+.venv/installed: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/errata demo
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Needs `uv`. The lock holds every platform's versions and hashes, and no index.
+lock:
+	uv pip compile --quiet --universal --all-extras --generate-hashes --no-emit-index-url --no-annotate \
+		--no-header --python-version 3.11 --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv .cache .errata .pytest_cache .ruff_cache .hypothesis

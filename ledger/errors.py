@@ -1,0 +1,35 @@
+"""What can go wrong, split by whose fault it is.
+
+Every message names the thing, the rule and the value, and says what to do next. An event that
+the log holds never raises: what is wrong with it is an `Outcome` of the fold.
+"""
+
+from __future__ import annotations
+
+
+class LedgerError(Exception):
+    """The root: anything that Errata refuses in words."""
+
+
+class InvalidRequest(LedgerError):
+    """The caller asked for what cannot be: a bad value, an unknown name, a refused event."""
+
+
+class ConfigurationError(LedgerError):
+    """A setting, a missing extra, or a log that is set up in a way that would lose events."""
+
+
+class CorruptLog(LedgerError):
+    """The log itself is not what was written: a missing head, a gap, a recreated topic."""
+
+
+class LogUnavailable(LedgerError):
+    """The log cannot answer or take an event now: broker away, file locked, disk full.
+
+    `acknowledged` is the number of messages of the refused append that are known to be stored;
+    the rest may be appended again (the same event ids make that harmless).
+    """
+
+    def __init__(self, message: str, *, acknowledged: int = 0) -> None:
+        super().__init__(message)
+        self.acknowledged = acknowledged
