@@ -1,0 +1,41 @@
+"""Services that the tests share: started once in a session, and only when a test asks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import NoReturn
+
+import pytest
+
+from tests.services import Broker, Registry, Unavailable, start_broker, start_registry
+
+
+def unavailable(service: str, why: Unavailable) -> NoReturn:
+    """Skip with the reason, or fail where the services were promised."""
+    reason = f"no {service}: {why}"
+    if os.environ.get("CI") == "true" or os.environ.get("ERRATA_REQUIRE_KAFKA") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker]:
+    """A Kafka broker; `broker.bootstrap` is its address."""
+    try:
+        started = start_broker()
+    except Unavailable as e:
+        unavailable("Kafka broker", e)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[Registry]:
+    """A Confluent-compatible schema registry at `registry.url`."""
+    try:
+        started = start_registry()
+    except Unavailable as e:
+        unavailable("schema registry", e)
+    yield started
+    started.stop()
