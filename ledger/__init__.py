@@ -1,0 +1,1 @@
+"""The ledger: log, fold and snapshots."""

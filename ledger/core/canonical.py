@@ -1,0 +1,31 @@
+"""The bytes of a snapshot: one JSON line per labelled item, sorted by the id's UTF-8 bytes.
+
+Keys stand in the order id, record, label, geometry, split; a key is absent when it is empty and
+`record` when it equals `id`. There are no spaces, numbers are `repr(float)`, strings are plain
+UTF-8 with only JSON's necessary escapes, and every line ends with a newline. A snapshot's content
+hash is the SHA-256 of these bytes, so `sha256sum` of an exported file checks it.
+"""
+
+from __future__ import annotations
+
+import json
+
+from ledger.core.events import Geometry
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+def line(
+    item_id: str, record_id: str, label: str, geometry: Geometry | None, split: str | None
+) -> bytes:
+    """One item's canonical line, newline included."""
+    parts = [f'{{"id":{_encode(item_id)}']
+    if record_id != item_id:
+        parts.append(f'"record":{_encode(record_id)}')
+    parts.append(f'"label":{_encode(label)}')
+    if geometry is not None:
+        numbers = ",".join(repr(float(number)) for number in geometry.coordinates)
+        parts.append(f'"geometry":{{"type":"{geometry.type}","coordinates":[{numbers}]}}')
+    if split:
+        parts.append(f'"split":{_encode(split)}')
+    return (",".join(parts) + "}\n").encode()

@@ -1,0 +1,208 @@
+"""What an event must satisfy by itself, whatever the log holds: the door asks before an event is
+written, the decoder after one is read, so that the fold meets only events that make sense.
+
+An event that breaks a rule here is refused at the door, and recorded as `undecodable` when a
+foreign writer put it on a topic. Which events pass must therefore never change.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from functools import cache
+from typing import Any, cast
+
+from ledger.core import rules
+from ledger.core.events import (
+    ContractChange,
+    CorrectionProposed,
+    CorrectionWithdrawn,
+    Event,
+    Geometry,
+    ItemRegistered,
+    LabelEvent,
+    PolicyChanged,
+    ReviewDecided,
+    RolledBack,
+    SchemaChanged,
+    VersionTagged,
+)
+from ledger.core.position import Position
+
+_NUMBERS = {"bbox": 4, "span": 2}
+_LABELS = ("label", "from_label", "to_label", "split", "correction_id")
+_VERSION_NAME = re.compile(r"[^\s;=,]{1,200}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_INT64 = 1 << 63
+
+
+def problem(event: Event) -> str | None:
+    """The first rule that the event breaks, naming the field and the value; None if it breaks
+    none.
+    """
+    return next(_problems(event), None)
+
+
+def _problems(event: Event) -> Iterator[str]:
+    for name in field_names(type(event)):
+        value = getattr(event, name)
+        if value is not None:
+            yield from _unwritable(value, name)
+    for name in ("event_id", "actor"):
+        if not getattr(event, name):
+            yield f"{name} is empty"
+    if event.occurred_at.utcoffset() != timedelta(0):
+        yield f"occurred_at {event.occurred_at.isoformat()} is not in UTC; end it with Z"
+    if event.contract_version < 0:
+        yield f"contract_version {event.contract_version} is negative"
+    if isinstance(event, LabelEvent):
+        yield from _identity(event)
+    yield from OWN_RULES[type(event)](event)
+
+
+@cache
+def field_names(of: type) -> tuple[str, ...]:
+    """The fields of an event class, or of a part of one, in order."""
+    return tuple(field.name for field in dataclasses.fields(of))
+
+
+def _unwritable(value: Any, path: str) -> Iterator[str]:
+    """Lone surrogates, NaN, infinities and numbers beyond 64 bits, anywhere in the value."""
+    if isinstance(value, str):
+        if not value.isascii() and _SURROGATE.search(value):
+            yield f"{path} holds a lone surrogate, which is no text: {value!r}"
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield f"{path} is {value}, which is no number that JSON knows"
+    elif isinstance(value, int):
+        if not -_INT64 <= value < _INT64:
+            yield f"{path} is {value}, which does not fit into 64 bits"
+    elif isinstance(value, tuple):
+        for i, each in enumerate(cast("tuple[object, ...]", value)):
+            yield from _unwritable(each, f"{path}[{i}]")
+    elif isinstance(value, Mapping):
+        for key, each in cast("Mapping[str, object]", value).items():
+            yield from _unwritable(key, f"a key of {path}")
+            yield from _unwritable(each, f"{path}[{key!r}]")
+    elif dataclasses.is_dataclass(value):
+        for name in field_names(type(value)):
+            yield from _unwritable(getattr(value, name), f"{path}.{name}")
+
+
+def _identity(event: LabelEvent) -> Iterator[str]:
+    record, item = event.record_id, event.item_id
+    if not record or "#" in record:
+        yield f"record_id {record!r} must be non-empty and hold no '#'"
+    elif item != record and (not item.startswith(record + "#") or item == record + "#"):
+        yield f"item_id {item!r} must be the record id {record!r} or {record + '#REGION'!r}"
+    for name in _LABELS:
+        if getattr(event, name, None) == "":
+            yield f"{name} is empty; leave it out (null) where there is none"
+    for name in ("geometry", "from_geometry", "to_geometry"):
+        geometry: Geometry | None = getattr(event, name, None)
+        if geometry is not None:
+            yield from _geometry(name, geometry)
+
+
+def _geometry(name: str, geometry: Geometry) -> Iterator[str]:
+    count = len(geometry.coordinates)
+    if geometry.type == "polygon":
+        if count % 2:
+            yield f"{name} of type polygon takes pairs x, y; it has {count} numbers"
+    elif count != _NUMBERS[geometry.type]:
+        yield f"{name} of type {geometry.type} takes {_NUMBERS[geometry.type]} numbers, not {count}"
+
+
+def _item_registered(event: Any) -> Iterator[str]:
+    yield from _names("attributes", event.attributes)
+
+
+def _contract_change(event: ContractChange) -> Iterator[str]:
+    if event.version < 1:
+        yield f"version {event.version} must be 1 or more: version 0 is the empty contract"
+    yield from _offsets("at", event.at)
+
+
+def _schema_changed(event: Any) -> Iterator[str]:
+    change: SchemaChanged = event
+    yield from _contract_change(change)
+    yield from _names("add", [added.name for added in change.add])
+    yield from _names("deprecate", change.deprecate)
+    for name, moves in (("rename", change.rename), ("merge", change.merge)):
+        yield from _names(name, [*moves.keys(), *moves.values()])
+    for label, parts in change.split.items():
+        yield from _names("split", [label, *parts])
+        for part, rule in parts.items():
+            try:
+                rules.parse(rule)
+            except rules.RuleError as error:
+                yield f"split of {label!r} into {part!r}: {error}"
+
+
+def _policy_changed(event: Any) -> Iterator[str]:
+    policy: PolicyChanged = event
+    yield from _contract_change(policy)
+    if policy.approvals_required is not None and policy.approvals_required < 1:
+        yield f"approvals_required {policy.approvals_required} must be 1 or more"
+    yield from _names("expert_classes", policy.expert_classes or ())
+    for role, actors in (policy.roles or {}).items():
+        yield from _names("roles", [role, *actors])
+
+
+def _version_tagged(event: Any) -> Iterator[str]:
+    tag: VersionTagged = event
+    if not _VERSION_NAME.fullmatch(tag.name) or tag.name == "head":
+        yield (
+            f"name {tag.name!r} must have 1 to 200 characters without space, ';', '=' or ',', "
+            "and not be 'head'"
+        )
+    yield from _position("position", tag.position)
+
+
+def _rolled_back(event: Any) -> Iterator[str]:
+    rollback: RolledBack = event
+    yield from _position("to", rollback.to)
+    yield from _position("at", rollback.at)
+
+
+def _nothing(_: Any) -> Iterator[str]:
+    yield from ()
+
+
+def _correction_proposed(event: Any) -> Iterator[str]:
+    proposal: CorrectionProposed = event
+    if proposal.based_on is not None:
+        yield from _position("based_on", proposal.based_on)
+
+
+def _names(field: str, names: Any) -> Iterator[str]:
+    if "" in names:
+        yield f"{field} holds an empty name"
+
+
+def _position(field: str, position: Position) -> Iterator[str]:
+    yield from _offsets(f"{field}.labels", position.labels)
+    yield from _offsets(f"{field}.governance", (position.governance,))
+
+
+def _offsets(field: str, offsets: tuple[int, ...]) -> Iterator[str]:
+    if not offsets:
+        yield f"{field} is empty: it holds one offset per partition"
+    for offset in offsets:
+        if offset < 0:
+            yield f"{field} holds {offset}: an offset is 0 or more"
+
+
+OWN_RULES: Mapping[type[Event], Callable[[Any], Iterator[str]]] = {
+    ItemRegistered: _item_registered,
+    CorrectionProposed: _correction_proposed,
+    ReviewDecided: _nothing,
+    CorrectionWithdrawn: _nothing,
+    SchemaChanged: _schema_changed,
+    PolicyChanged: _policy_changed,
+    VersionTagged: _version_tagged,
+    RolledBack: _rolled_back,
+}

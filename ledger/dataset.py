@@ -1,0 +1,185 @@
+"""One dataset on one log: set up, recognised again, and read and written as events.
+
+The first message of the `meta` topic is the dataset's card: its number of partitions, the id of
+each topic, and the kind of registry its schema ids come from. A log is only read if it still is
+what its card says, so that a recreated topic, another number of partitions or the wrong registry
+halts instead of changing what a position means.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from ledger.clock import milliseconds, now
+from ledger.codec import Codec, Undecodable
+from ledger.core.events import GOVERNANCE_EVENTS, LABEL_EVENTS, Event, LabelEvent
+from ledger.core.partitioner import partition_of
+from ledger.errors import ConfigurationError, CorruptLog, InvalidRequest
+from ledger.logs.base import Log, Message, Topic
+from ledger.registry import ConfluentRegistry, EmbeddedRegistry, meta_message
+
+CARD = "dataset"
+PARTITIONS_MAX = 1_000
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
+_BELONG: dict[Topic, tuple[type[Event], ...]] = {
+    Topic.LABELS: LABEL_EVENTS,
+    Topic.GOVERNANCE: GOVERNANCE_EVENTS,
+}
+
+
+class Entry(NamedTuple):
+    """One message of the log: where it stands, when it was appended, and the event it holds."""
+
+    topic: Topic
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    event: Event | Undecodable
+
+
+class Dataset:
+    """A checked log with its codec. Use `create` or `open`.
+
+    Attributes:
+        log: the backend.
+        codec: events to bytes and back.
+        partitions: the number of partitions of every topic but `governance` and `meta`.
+    """
+
+    def __init__(self, log: Log, codec: Codec, partitions: int) -> None:
+        self.log = log
+        self.codec = codec
+        self.partitions = partitions
+
+    @classmethod
+    def create(
+        cls, log: Log, partitions: int, registry: ConfluentRegistry | None = None
+    ) -> Dataset:
+        """Set the dataset up; one that is there already with this many partitions is opened.
+
+        Raises:
+            InvalidRequest: the name or the number of partitions is not possible, or it exists
+                with another number.
+        """
+        if not _NAME.fullmatch(log.dataset):
+            raise InvalidRequest(
+                f"dataset {log.dataset!r}: a name has 1 to 100 letters, digits, '_' or '-'"
+            )
+        if not 1 <= partitions <= PARTITIONS_MAX:
+            raise InvalidRequest(f"{partitions} partitions: between 1 and {PARTITIONS_MAX}")
+        log.create(partitions)
+        if _card(log) is None:
+            card = {
+                "kind": CARD,
+                "partitions": partitions,
+                "topics": {topic.value: name for topic, name in log.topic_ids().items()},
+                "registry": "confluent" if registry else "embedded",
+            }
+            _append_meta(log, card)
+        dataset = cls.open(log, registry)
+        dataset.codec.register_all()
+        return dataset
+
+    @classmethod
+    def open(cls, log: Log, registry: ConfluentRegistry | None = None) -> Dataset:
+        """Open a dataset that was set up before.
+
+        Raises:
+            InvalidRequest: there is none.
+            ConfigurationError: the log would lose events, or another registry is needed.
+            CorruptLog: the log is not the one that the card describes.
+        """
+        if not log.exists():
+            raise InvalidRequest(
+                f"there is no dataset {log.dataset!r} at {log.url}; `errata init` sets one up"
+            )
+        card = _card(log)
+        if card is None:
+            raise CorruptLog(
+                f"dataset {log.dataset!r} at {log.url} has no card: its set-up was interrupted, or "
+                "its meta topic was deleted. If nothing was appended yet, run `errata init` again"
+            )
+        log.check()
+        partitions = int(card["partitions"])
+        _recognise(log, card, partitions)
+        if card["registry"] == "confluent" and registry is None:
+            raise ConfigurationError(
+                f"dataset {log.dataset!r} takes its schema ids from a schema registry: give its "
+                "address with ERRATA_REGISTRY or --registry"
+            )
+        if card["registry"] == "embedded" and registry is not None:
+            raise ConfigurationError(
+                f"dataset {log.dataset!r} keeps its schemas in its own log: leave ERRATA_REGISTRY "
+                "and --registry out"
+            )
+        return cls(log, Codec(registry or EmbeddedRegistry(log)), partitions)
+
+    def entries(self, topic: Topic, partition: int, start: int, stop: int) -> Iterator[Entry]:
+        """The messages at offsets `start <= offset < stop` of one partition, decoded."""
+        belong = _BELONG.get(topic, ())
+        for batch in self.log.read(topic, partition, start, stop):
+            rows = zip(batch.offsets, batch.timestamps_ms, batch.keys, batch.values, strict=True)
+            for offset, timestamp_ms, key, value in rows:
+                event = self.codec.decode(value)
+                if not isinstance(event, (Undecodable, *belong)):
+                    event = Undecodable(f"{type(event).__name__} does not belong on {topic.value}")
+                yield Entry(topic, partition, offset, timestamp_ms, key, event)
+
+    def append(self, topic: Topic, events: Sequence[Event]) -> list[tuple[int, int]]:
+        """Append events to a topic, durably; the partition and offset of each, in order."""
+        timestamp_ms = milliseconds(now())
+        messages: list[Message] = []
+        for event in events:
+            key, partition = None, 0
+            if isinstance(event, LabelEvent):
+                key = event.record_id.encode()
+                partition = partition_of(key, self.partitions)
+            messages.append(Message(partition, key, self.codec.encode(event), timestamp_ms))
+        offsets = self.log.append(topic, messages)
+        return [
+            (message.partition, offset) for message, offset in zip(messages, offsets, strict=True)
+        ]
+
+
+def topic_of(event: Event | type[Event]) -> Topic:
+    """The topic that an event belongs on."""
+    event_type = event if isinstance(event, type) else type(event)
+    return next(topic for topic, types in _BELONG.items() if event_type in types)
+
+
+def _card(log: Log) -> dict[str, Any] | None:
+    end = log.ends(Topic.META)[0]
+    for batch in log.read(Topic.META, 0, 0, end):
+        for value in batch.values:
+            message = meta_message(value)
+            if message.get("kind") == CARD:
+                return dict(message)
+    return None
+
+
+def _append_meta(log: Log, card: dict[str, Any]) -> None:
+    value = json.dumps(card).encode()
+    log.append(Topic.META, [Message(0, None, value, milliseconds(now()))])
+
+
+def _recognise(log: Log, card: dict[str, Any], partitions: int) -> None:
+    """Refuse a log that is not the one its card describes."""
+    for topic, topic_id in log.topic_ids().items():
+        if card["topics"].get(topic.value) != topic_id:
+            raise CorruptLog(
+                f"topic {log.topic_name(topic)} at {log.url} was deleted and created again since "
+                f"the dataset was set up (its id was {card['topics'].get(topic.value)}, now it is "
+                f"{topic_id}): its events are gone. Restore the topic, or set up a new dataset"
+            )
+        wanted = 1 if topic.single else partitions
+        found = log.partition_count(topic)
+        if found != wanted:
+            raise CorruptLog(
+                f"topic {log.topic_name(topic)} has {found} partitions and was set up with "
+                f"{wanted}: records no longer are where their key says. Copy the log into a new "
+                "dataset with the number you want"
+            )

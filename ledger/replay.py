@@ -1,0 +1,139 @@
+"""Reads the log and folds it: governance first, then each label partition by itself.
+
+This is where the pure core meets a log. Everything here is a function of a prefix of the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from ledger.codec import Undecodable
+from ledger.core.contract import Unresolved
+from ledger.core.events import LabelEvent
+from ledger.core.fold import Correction, Item, PartitionFold, Record
+from ledger.core.governance import Governance
+from ledger.core.outcome import Outcome
+from ledger.core.position import Position
+from ledger.dataset import Dataset, Entry
+from ledger.logs.base import Topic
+from ledger.snapshot import Row, Snapshot
+
+Observer = Callable[[Entry, Outcome], None]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything the fold knows at a closed position."""
+
+    position: Position
+    governance: Governance
+    partitions: list[PartitionFold]
+
+    def records(self) -> Iterator[tuple[str, Record]]:
+        """Every record with its id, by partition."""
+        for fold in self.partitions:
+            yield from fold.records.items()
+
+    def items(self) -> Iterator[tuple[Record, Item]]:
+        """Every item that exists, labelled or not, with its record."""
+        for _, record in self.records():
+            for item in record.items.values():
+                yield record, item
+
+    def corrections(self) -> Iterator[tuple[str, Correction]]:
+        """Every live correction with its record id."""
+        for record_id, record in self.records():
+            for correction in record.corrections.values():
+                yield record_id, correction
+
+    def label(self, item: Item) -> str | Unresolved | None:
+        """The item's label under the contract in force here."""
+        contracts = self.governance.contracts
+        return contracts.forward(
+            item.label, item.contract_version, contracts.in_force.version, item.attributes
+        )
+
+    def snapshot(self) -> Snapshot:
+        """The labelled items, sorted by the id's UTF-8 bytes."""
+        rows: list[Row] = []
+        for record, item in self.items():
+            label = self.label(item)
+            if isinstance(label, str):
+                rows.append(row(record, item, label))
+        rows.sort(key=lambda row: row.item_id.encode())
+        return Snapshot(self.position, self.governance.contract.version, rows)
+
+
+def row(record: Record, item: Item, label: str) -> Row:
+    """The snapshot row of a labelled item; a region without content shows its record's."""
+    content = item.content
+    if content is None and item.item_id != item.record_id:
+        whole = record.items.get(item.record_id)
+        content = whole.content if whole else None
+    return Row(
+        item.item_id, item.record_id, label, item.geometry, record.split, item.attributes, content
+    )
+
+
+def fold_governance(dataset: Dataset, stop: int, observe: Observer | None = None) -> Governance:
+    """The governance state at `[0, stop)`."""
+    governance = Governance(dataset.partitions, partial(first_use, dataset))
+    for entry in dataset.entries(Topic.GOVERNANCE, 0, 0, stop):
+        if isinstance(entry.event, Undecodable):
+            outcome = Outcome.UNDECODABLE
+        else:
+            outcome = governance.apply(entry.offset, entry.event)
+        if observe is not None:
+            observe(entry, outcome)
+    return governance
+
+
+def fold_partition(
+    dataset: Dataset,
+    governance: Governance,
+    partition: int,
+    stop: int,
+    observe: Observer | None = None,
+) -> PartitionFold:
+    """The state of one label partition at `[0, stop)`, under this governance."""
+    fold = PartitionFold(governance.contracts, partition, dataset.partitions)
+    for span in governance.spans(partition, stop):
+        for entry in dataset.entries(Topic.LABELS, partition, span.start, span.stop):
+            event = entry.event
+            if not isinstance(event, LabelEvent):
+                outcome = Outcome.UNDECODABLE
+            elif span.live:
+                outcome = fold.apply(entry.offset, entry.key, event)
+            else:
+                outcome = fold.void(entry.key, event)
+            if observe is not None:
+                observe(entry, outcome)
+    return fold
+
+
+def replay(dataset: Dataset, position: Position, observe: Observer | None = None) -> State:
+    """The state at a closed position, from the log alone.
+
+    Args:
+        dataset: what to read.
+        position: closed, and within the log.
+        observe: called with every entry up to the position and what became of it there.
+    """
+    governance = fold_governance(dataset, position.governance, observe)
+    partitions = [
+        fold_partition(dataset, governance, partition, stop, observe)
+        for partition, stop in enumerate(position.labels)
+    ]
+    return State(position, governance, partitions)
+
+
+def first_use(dataset: Dataset, partition: int, version: int, start: int, stop: int) -> int | None:
+    """The first offset in the range whose label event names the contract version."""
+    stop = min(stop, dataset.log.ends(Topic.LABELS)[partition])
+    if start < stop:
+        for entry in dataset.entries(Topic.LABELS, partition, start, stop):
+            if isinstance(entry.event, LabelEvent) and entry.event.contract_version == version:
+                return entry.offset
+    return None

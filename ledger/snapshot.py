@@ -1,0 +1,204 @@
+"""The labels at one position: rows, canonical bytes and their hash, frames and files.
+
+`jsonl` is the canonical form; its SHA-256 is the snapshot's content hash. Parquet and CSV hold the
+same rows as columns `id, record, label, geometry_type, coordinates, split` (coordinates a list of
+numbers; in CSV as JSON). With content, `content` and `attributes` (JSON) follow, for training.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
+
+from ledger.core import canonical
+from ledger.core.events import Attributes, Geometry
+from ledger.core.position import Position
+from ledger.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import polars
+    import pyarrow
+
+Format = Literal["jsonl", "parquet", "csv"]
+
+
+class Row(NamedTuple):
+    """One labelled item."""
+
+    item_id: str
+    record_id: str
+    label: str
+    geometry: Geometry | None
+    split: str | None
+    attributes: Attributes
+    content: str | None
+
+    def line(self) -> bytes:
+        """The canonical line."""
+        return canonical.line(self.item_id, self.record_id, self.label, self.geometry, self.split)
+
+    def fields(self) -> dict[str, Any]:
+        """What the canonical line says, as a dictionary."""
+        return json.loads(self.line())
+
+
+class Change(NamedTuple):
+    """How one item differs between two snapshots; `before` or `after` is None where it is not."""
+
+    item_id: str
+    before: Row | None
+    after: Row | None
+
+    @property
+    def kind(self) -> Literal["added", "removed", "changed"]:
+        """What happened to the item."""
+        if self.before is None:
+            return "added"
+        return "removed" if self.after is None else "changed"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The labelled items at a closed position, sorted by the id's UTF-8 bytes."""
+
+    position: Position
+    contract_version: int
+    rows: Sequence[Row]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def lines(self) -> Iterator[bytes]:
+        """The canonical lines."""
+        return (row.line() for row in self.rows)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The content hash, hexadecimal."""
+        digest = hashlib.sha256()
+        for line in self.lines():
+            digest.update(line)
+        return digest.hexdigest()
+
+    def labels(self) -> Mapping[str, int]:
+        """How many items have each label, by label."""
+        return dict(sorted(Counter(row.label for row in self.rows).items()))
+
+    def to_arrow(self, *, content: bool = False) -> pyarrow.Table:
+        """The rows as an Arrow table (see the module for its columns)."""
+        try:
+            import pyarrow as pa
+        except ImportError as error:
+            raise _missing_frames() from error
+        columns: list[tuple[str, Any]] = [
+            ("id", pa.string()),
+            ("record", pa.string()),
+            ("label", pa.string()),
+            ("geometry_type", pa.string()),
+            ("coordinates", pa.list_(pa.float64())),
+            ("split", pa.string()),
+        ]
+        if content:
+            columns += [("content", pa.string()), ("attributes", pa.string())]
+        values = zip(*(_cells(row) for row in self.rows), strict=True)
+        found = list(values) or [()] * 8
+        return pa.table(
+            [pa.array(found[i], type=kind) for i, (_, kind) in enumerate(columns)],
+            schema=pa.schema(columns),
+        )
+
+    def to_polars(self, *, content: bool = False) -> polars.DataFrame:
+        """The rows as a Polars frame (see the module for its columns)."""
+        try:
+            import polars as pl
+        except ImportError as error:
+            raise _missing_frames() from error
+        frame = pl.from_arrow(self.to_arrow(content=content))
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def write(self, target: BinaryIO, format: Format = "jsonl", *, content: bool = False) -> None:
+        """Write the rows to an open binary file.
+
+        With content, JSON lines carry `content` and `attributes` too; they are then no longer the
+        canonical bytes, which the content hash is of.
+        """
+        match format:
+            case "jsonl":
+                for row in self.rows:
+                    target.write(_with_content(row) if content else row.line())
+            case "parquet":
+                table = self.to_arrow(content=content)
+                import pyarrow.parquet as pq
+
+                pq.write_table(table, target)
+            case "csv":
+                target.write(self._csv(content=content).encode())
+
+    def _csv(self, *, content: bool) -> str:
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        names = ["id", "record", "label", "geometry_type", "coordinates", "split"]
+        writer.writerow(names + (["content", "attributes"] if content else []))
+        for row in self.rows:
+            cells = list(_cells(row))[: 8 if content else 6]
+            cells[4] = None if cells[4] is None else json.dumps(cells[4])
+            writer.writerow(cells)
+        return text.getvalue()
+
+    def save(self, path: Path, format: Format = "jsonl", *, content: bool = False) -> None:
+        """Write the rows to a file, which appears only once it is whole."""
+        partial = path.with_name(path.name + ".partial")
+        try:
+            with partial.open("wb") as file:
+                self.write(file, format, content=content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def diff(before: Snapshot, after: Snapshot) -> Iterator[Change]:
+    """The items that differ, sorted by id."""
+    old = {row.item_id: row for row in before.rows}
+    new = {row.item_id: row for row in after.rows}
+    for item_id in sorted(old.keys() | new.keys(), key=str.encode):
+        mine, theirs = old.get(item_id), new.get(item_id)
+        if mine is None or theirs is None or mine.line() != theirs.line():
+            yield Change(item_id, mine, theirs)
+
+
+def _cells(row: Row) -> tuple[Any, ...]:
+    geometry = row.geometry
+    return (
+        row.item_id,
+        row.record_id,
+        row.label,
+        geometry.type if geometry else None,
+        list(geometry.coordinates) if geometry else None,
+        row.split,
+        row.content,
+        json.dumps(row.attributes, ensure_ascii=False, sort_keys=True) if row.attributes else None,
+    )
+
+
+def _with_content(row: Row) -> bytes:
+    fields = row.fields()
+    if row.content is not None:
+        fields["content"] = row.content
+    if row.attributes:
+        fields["attributes"] = dict(row.attributes)
+    return (json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
+
+
+def _missing_frames() -> ConfigurationError:
+    return ConfigurationError(
+        "frames and Parquet need the extra `frames`: pip install 'errata[frames]'"
+    )
