@@ -229,4 +229,4 @@ def plain(value: Any) -> Any:
         return [plain(each) for each in cast("tuple[Any, ...]", value)]
     if isinstance(value, Mapping):
         return {key: plain(each) for key, each in cast("Mapping[str, Any]", value).items()}
-    return {name: plain(getattr(value, name)) for name in field_names(cast("type", type(value)))}
+    return {name: plain(getattr(value, name)) for name in field_names(type(cast("object", value)))}

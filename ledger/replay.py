@@ -81,13 +81,35 @@ def fold_governance(dataset: Dataset, stop: int, observe: Observer | None = None
     """The governance state at `[0, stop)`."""
     governance = Governance(dataset.partitions, partial(first_use, dataset))
     for entry in dataset.entries(Topic.GOVERNANCE, 0, 0, stop):
-        if isinstance(entry.event, Undecodable):
-            outcome = Outcome.UNDECODABLE
-        else:
-            outcome = governance.apply(entry.offset, entry.event)
+        outcome = _apply(governance, entry)
         if observe is not None:
             observe(entry, outcome)
     return governance
+
+
+class GovernanceReader:
+    """The governance state at the log's end, read on from where it stopped."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._read = 0
+        self.state = Governance(dataset.partitions, partial(first_use, dataset))
+        self.outcomes: dict[int, Outcome] = {}
+        """What became of the event at each offset."""
+
+    def refresh(self) -> Governance:
+        """Read what is new, and return the state."""
+        end = self._dataset.log.ends(Topic.GOVERNANCE)[0]
+        for entry in self._dataset.entries(Topic.GOVERNANCE, 0, self._read, end):
+            self.outcomes[entry.offset] = _apply(self.state, entry)
+        self._read = max(end, self._read)
+        return self.state
+
+
+def _apply(governance: Governance, entry: Entry) -> Outcome:
+    if isinstance(entry.event, Undecodable):
+        return Outcome.UNDECODABLE
+    return governance.apply(entry.offset, entry.event)
 
 
 def fold_partition(

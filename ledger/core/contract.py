@@ -29,7 +29,7 @@ ROLES = ("proposer", "annotator", "reviewer", "expert", "admin", "auditor")
 
 
 class Unresolved(NamedTuple):
-    """A label that no rule of its split, or several, matched: the class and the splitting version."""
+    """A label that no rule of its split, or several, matched: class and splitting version."""
 
     label_class: str
     version: int

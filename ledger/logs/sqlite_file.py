@@ -84,7 +84,7 @@ class Connection(Protocol):
 
     def execute(self, sql: str, cells: Sequence[Cell] = (), /) -> Cursor: ...  # noqa: D102
     def executemany(self, sql: str, rows: Iterable[Sequence[Cell]], /) -> Cursor: ...  # noqa: D102
-    def pragma(self, name: str, value: int | str | None = None) -> Any: ...  # noqa: ANN401, D102
+    def pragma(self, name: str, value: int | str | None = None) -> Any: ...  # noqa: D102
     def readonly(self, name: str, /) -> bool: ...  # noqa: D102
     def set_busy_timeout(self, milliseconds: int, /) -> None: ...  # noqa: D102
     def close(self, force: bool = False, /) -> None: ...  # noqa: D102

@@ -1,0 +1,364 @@
+"""A ledger from Python: open it, append, and ask at any position.
+
+    from ledger import Ledger
+
+    book = Ledger.open("sqlite:///reviews.db", dataset="reviews")
+    frame = book.snapshot("labels-v1.0").to_polars()
+
+Every position may be given as offsets, a version name, a timestamp, or `head`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import importlib.metadata
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Self
+
+from ledger import positions
+from ledger.clock import new_id
+from ledger.codec import plain
+from ledger.core.events import CorrectionSource, Decision, Geometry, VersionTagged
+from ledger.core.fold import Correction
+from ledger.core.governance import Governance
+from ledger.core.outcome import Outcome
+from ledger.core.position import Position
+from ledger.dataset import Dataset, Entry
+from ledger.errors import InvalidRequest
+from ledger.history import History, history
+from ledger.logs.base import Topic
+from ledger.replay import GovernanceReader, Observer, State, fold_partition, replay
+from ledger.settings import Settings, load
+from ledger.snapshot import Change, Snapshot, diff
+from ledger.wiring import build_log, build_registry
+from ledger.writer import Appended, Given, Writer
+
+Where = str | datetime | Position
+HEAD = positions.HEAD
+PARTITIONS_DEFAULT = 4
+_ROLLBACK_TRIES = 5
+
+
+class Ledger:
+    """One dataset's ledger. Use `open` or `create`; close it, or use it in a `with` statement.
+
+    Every method raises the errors of `ledger.errors`, each a clear sentence.
+    """
+
+    def __init__(self, dataset: Dataset, settings: Settings) -> None:
+        self.dataset = dataset
+        self.settings = settings
+        self._reader = GovernanceReader(dataset)
+        self._writer = Writer(dataset, self._reader)
+
+    @classmethod
+    def open(cls, log: str | None = None, dataset: str | None = None, **settings: Any) -> Ledger:
+        """Open a ledger that was set up before.
+
+        Args:
+            log: `sqlite:///path/to/log.db` or `kafka://host:port[,host:port]`.
+            dataset: its name.
+            **settings: any other of `ledger.settings.Settings`, such as `registry`.
+        """
+        loaded = load(log=log, dataset=dataset, **settings)
+        return cls(Dataset.open(build_log(loaded), build_registry(loaded)), loaded)
+
+    @classmethod
+    def create(
+        cls,
+        log: str | None = None,
+        dataset: str | None = None,
+        *,
+        partitions: int = PARTITIONS_DEFAULT,
+        **settings: Any,
+    ) -> Ledger:
+        """Set a ledger up, or open it if it is there with this many partitions."""
+        loaded = load(log=log, dataset=dataset, **settings)
+        made = Dataset.create(build_log(loaded), partitions, build_registry(loaded))
+        return cls(made, loaded)
+
+    # Positions
+
+    def resolve(self, at: Where = HEAD) -> Position:
+        """The closed position that `at` names."""
+        end = positions.ends(self.dataset)
+        return positions.resolve(self.dataset, self._reader.refresh(), end, at)
+
+    @property
+    def governance(self) -> Governance:
+        """Governance at the log's end: the contract in force, versions, rollbacks."""
+        return self._reader.refresh()
+
+    # Reading
+
+    def state(self, at: Where = HEAD, observe: Observer | None = None) -> State:
+        """Everything the fold knows at a position."""
+        return replay(self.dataset, self.resolve(at), observe)
+
+    def snapshot(self, at: Where = HEAD) -> Snapshot:
+        """The labels at a position."""
+        return self.state(at).snapshot()
+
+    def diff(self, before: Where, after: Where = HEAD) -> list[Change]:
+        """The items whose canonical line differs between two positions, sorted by id."""
+        return list(diff(self.snapshot(before), self.snapshot(after)))
+
+    def history(self, item_id: str, at: Where = HEAD) -> History:
+        """Everything that was said of an item up to a position, and what became of it."""
+        return history(self.dataset, item_id, self.resolve(at))
+
+    def events(
+        self, start: Position | None = None, stop: Position | None = None
+    ) -> Iterator[Entry]:
+        """The log from one position to another, merged by time; each partition in its order.
+
+        Args:
+            start: the first offset of each partition to give; the log's start by default.
+            stop: where to end, exclusive; the log's end by default. Neither need be closed.
+        """
+        start = start or Position((0,) * self.dataset.partitions, 0)
+        stop = stop or positions.ends(self.dataset)
+        ranges = [(Topic.GOVERNANCE, 0, start.governance, stop.governance)]
+        ranges += [
+            (Topic.LABELS, i, first, last)
+            for i, (first, last) in enumerate(zip(start.labels, stop.labels, strict=True))
+        ]
+        parts = [self.dataset.entries(*each) for each in ranges if each[2] < each[3]]
+        return heapq.merge(*parts, key=lambda entry: entry.timestamp_ms)
+
+    # Writing
+
+    def append(self, events: Iterable[Given]) -> Position:
+        """Append events in order, durably, and return the position reached.
+
+        Args:
+            events: events, or mappings with a `type` and the event's fields. A list is checked
+                whole before anything is appended; a generator is appended as it goes.
+        """
+        if isinstance(events, Sequence):
+            self._writer.check(events)
+        self._writer.append(events)
+        return self.resolve()
+
+    def append_all(self, events: Iterable[Given]) -> Appended:
+        """Append events in order, durably, and tell where each went."""
+        return self._writer.append(events)
+
+    def check(self, events: Iterable[Given]) -> None:
+        """Refuse the first event that could not be appended, appending nothing."""
+        self._writer.check(events)
+
+    def outcome(self, topic: Topic, partition: int, offset: int) -> Outcome:
+        """What became of the event at this place, as of now."""
+        governance = self._reader.refresh()
+        if topic is Topic.GOVERNANCE:
+            return self._reader.outcomes[offset]
+        last: list[Outcome] = []
+
+        def observe(entry: Entry, outcome: Outcome) -> None:
+            if entry.offset == offset:
+                last.append(outcome)
+
+        fold_partition(self.dataset, governance, partition, offset + 1, observe)
+        return last[-1]
+
+    def correct(
+        self,
+        item_id: str,
+        *,
+        to: str | None,
+        actor: str,
+        reason: str | None = None,
+        source: CorrectionSource = "annotator",
+        to_geometry: Geometry | None = None,
+        add: bool = False,
+    ) -> tuple[str, Outcome]:
+        """Propose a correction of what the item is now.
+
+        Args:
+            item_id: the item.
+            to: the right label; None takes its label away.
+            actor: who says so.
+            reason: why.
+            source: where the correction comes from.
+            to_geometry: the right geometry; None leaves it.
+            add: the item need not exist yet.
+
+        Returns:
+            The correction's id, and `Outcome.PROPOSED` or why it is refused.
+        """
+        head = self.resolve()
+        known = history(self.dataset, item_id, head)
+        if known.item is None and not add:
+            raise InvalidRequest(f"item {item_id!r} does not exist; say that it is to be added")
+        label = known.label if isinstance(known.label, str) else None
+        geometry = known.item.geometry if known.item else None
+        correction_id = new_id()
+        outcome = self._say(
+            {
+                "type": "CorrectionProposed",
+                "correction_id": correction_id,
+                "item_id": item_id,
+                "record_id": item_id.partition("#")[0],
+                "from_label": label,
+                "to_label": to,
+                "from_geometry": plain(geometry) if to_geometry else None,
+                "to_geometry": plain(to_geometry),
+                "reason": reason,
+                "source": source,
+                "actor": actor,
+                "based_on": head.as_dict(),
+            }
+        )
+        return correction_id, outcome
+
+    def find_correction(self, correction_id: str, record_id: str | None = None) -> Correction:
+        """The correction with this id (ids are unique within a record)."""
+        found = [
+            correction
+            for record, correction in self.state().corrections()
+            if correction.proposal.correction_id == correction_id and record_id in (None, record)
+        ]
+        if not found:
+            raise InvalidRequest(f"there is no correction {correction_id!r}")
+        if len(found) > 1:
+            records = ", ".join(sorted(each.proposal.record_id for each in found))
+            raise InvalidRequest(
+                f"correction {correction_id!r} names several, in the records {records}: say which"
+            )
+        return found[0]
+
+    def review(
+        self,
+        correction_id: str,
+        decision: Decision,
+        *,
+        actor: str,
+        rationale: str | None = None,
+        record_id: str | None = None,
+    ) -> Outcome:
+        """Vote on a correction; the outcome says what the vote did."""
+        proposal = self.find_correction(correction_id, record_id).proposal
+        return self._say(
+            {
+                "type": "ReviewDecided",
+                "correction_id": correction_id,
+                "item_id": proposal.item_id,
+                "record_id": proposal.record_id,
+                "decision": decision,
+                "rationale": rationale,
+                "actor": actor,
+            }
+        )
+
+    def tag(
+        self, name: str, at: Where = HEAD, *, actor: str, reviewer: str | None = None, **more: Any
+    ) -> VersionTagged:
+        """Name a position, with the hash of its snapshot.
+
+        Args:
+            name: such as `labels-v1.3`; a name is given once.
+            at: the position.
+            actor: who tags.
+            reviewer: the second person, an admin once roles are named.
+            **more: `reason`, `guideline` and other fields of `VersionTagged`.
+        """
+        position = self.resolve(at)
+        snapshot = self.snapshot(position)
+        tags = self.governance.tags.values()
+        older = [tag.event for tag in tags if tag.event.position.within(position)]
+        base = max(
+            older, key=lambda tag: (sum(tag.position.labels), tag.position.governance), default=None
+        )
+        self._govern(
+            {
+                "type": "VersionTagged",
+                "name": name,
+                "position": {**position.as_dict(), **self._other_ends()},
+                "content_hash": snapshot.sha256,
+                "base": base.name if base else None,
+                "actor": actor,
+                "author": actor,
+                "reviewer": reviewer,
+                "tool_versions": {"errata": importlib.metadata.version("errata")},
+                "counts": dict(snapshot.labels()),
+                **more,
+            }
+        )
+        return self.governance.tags[name].event
+
+    def rollback(
+        self, to: Where, *, actor: str, approved_by: str | None = None, reason: str | None = None
+    ) -> Position:
+        """Go back to a position with one event, and return the position after it.
+
+        If somebody governs at the same moment it is tried again.
+        """
+        target = self.resolve(to)
+        outcome = Outcome.VERSION_CONFLICT
+        tries = 0
+        while outcome is Outcome.VERSION_CONFLICT:
+            tries += 1
+            end = positions.ends(self.dataset)
+            if target.same_prefix(end):
+                raise InvalidRequest(f"position {target} is where the log ends: nothing to undo")
+            fields = {
+                "type": "RolledBack",
+                "to": target.as_dict(),
+                "at": end.as_dict(),
+                "actor": actor,
+                "approved_by": approved_by,
+                "reason": reason,
+            }
+            outcome = self._govern(fields, retry=tries < _ROLLBACK_TRIES)
+        return self.resolve()
+
+    def _say(self, fields: dict[str, Any]) -> Outcome:
+        places = self._writer.append([fields]).places
+        return self.outcome(*places[0])
+
+    def _govern(self, fields: dict[str, Any], *, retry: bool = False) -> Outcome:
+        done = self._writer.append([fields])
+        outcome = self.outcome(*done.places[0])
+        if outcome.refused and not (retry and outcome is Outcome.VERSION_CONFLICT):
+            raise InvalidRequest(
+                f"{fields['type']} by {fields['actor']!r} was refused: {outcome.value} "
+                f"({REASONS.get(outcome, 'see the log')}). It stands in the log at governance "
+                f"offset {done.places[0][2]} and changes nothing"
+            )
+        return outcome
+
+    def _other_ends(self) -> dict[str, list[int]]:
+        topics = (Topic.FEEDBACK, Topic.ANNOTATIONS, Topic.SIGNALS, Topic.QUARANTINE)
+        return {topic.value: self.dataset.log.ends(topic) for topic in topics}
+
+    def close(self) -> None:
+        """Release files and connections; appends are durable without it."""
+        self.dataset.log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+REASONS = {
+    Outcome.NOT_PERMITTED: "it takes an admin, and another admin who approves, once roles are "
+    "named; nobody approves their own act",
+    Outcome.VERSION_CONFLICT: "somebody changed the contract or rolled back at the same moment; "
+    "try again",
+    Outcome.DUPLICATE: "that name is taken, for the same position",
+    Outcome.ID_CONFLICT: "that name is taken, for another position",
+    Outcome.BAD_POSITION: "the position is not closed, or neither before nor after every named one",
+    Outcome.BAD_ROLLBACK: "`to` and `at` must be closed, in this order, and each before or after "
+    "every named position",
+    Outcome.UNKNOWN_CONTRACT: "its contract version is not in force",
+    Outcome.SELF_REVIEW: "a second person decides",
+    Outcome.ALREADY_DECIDED: "the correction is closed",
+    Outcome.UNKNOWN_ITEM: "there is no such item",
+    Outcome.UNKNOWN_CORRECTION: "there is no such correction",
+    Outcome.CLASS_NOT_IN_CONTRACT: "the contract has no such class, or it is deprecated",
+}
+"""Why each outcome refuses, for people."""

@@ -1,0 +1,62 @@
+"""The one place that turns settings into a concrete log and registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ledger.errors import ConfigurationError
+from ledger.logs.base import Log
+from ledger.registry import ConfluentRegistry
+from ledger.settings import Settings
+
+SQLITE = "sqlite:///"
+KAFKA = "kafka://"
+
+
+def build_log(settings: Settings) -> Log:
+    """The log that the settings name; nothing is connected to yet.
+
+    Raises:
+        ConfigurationError: the address is of no known kind, or an extra is missing.
+    """
+    if settings.log.startswith(SQLITE):
+        from ledger.logs.sqlite import SqliteLog
+
+        path = sqlite_path(settings.log.removeprefix(SQLITE))
+        return SqliteLog(path, settings.dataset, timeout_s=settings.timeout_s)
+    if settings.log.startswith(KAFKA):
+        try:
+            from ledger.logs.kafka import KafkaLog
+        except ImportError as error:
+            raise ConfigurationError(
+                "a Kafka log needs the extra `kafka`: pip install 'errata[kafka]'"
+            ) from error
+        bootstrap = settings.log.removeprefix(KAFKA).rstrip("/")
+        return KafkaLog(
+            bootstrap, settings.dataset, client=settings.kafka, timeout_s=settings.timeout_s
+        )
+    raise ConfigurationError(
+        f"log {settings.log!r}: an address is sqlite:///path/to/log.db or "
+        "kafka://host:port[,host:port]"
+    )
+
+
+def sqlite_path(given: str) -> Path:
+    """The file behind `sqlite:///`: relative to the working directory, or absolute with a fourth
+    slash. A path whose folder is only there from the root is taken from the root, so that
+    `sqlite:///var/lib/errata/log.db` means what it looks like.
+    """
+    if not given:
+        raise ConfigurationError(f"log {SQLITE!r} names no file: write sqlite:///path/to/log.db")
+    path = Path(given)
+    rooted = Path("/") / given
+    if not path.parent.is_dir() and rooted.parent.is_dir():
+        return rooted
+    return path
+
+
+def build_registry(settings: Settings) -> ConfluentRegistry | None:
+    """The schema registry that the settings name, if they name one."""
+    if settings.registry is None:
+        return None
+    return ConfluentRegistry(settings.registry, settings.registry_client)

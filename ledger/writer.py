@@ -1,0 +1,127 @@
+"""Appends events in the order they are given, whatever topics they belong on.
+
+Kafka orders events inside one partition only. So that an event finds what it depends on, label
+events are durable before a governance event that follows them, and a governance event before the
+label events that follow it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ledger import positions
+from ledger.clock import new_id, now
+from ledger.core.events import Event
+from ledger.core.outcome import Outcome
+from ledger.core.position import Position
+from ledger.dataset import Dataset, topic_of
+from ledger.door import Stamps, admit, type_of
+from ledger.errors import InvalidRequest, LogUnavailable
+from ledger.logs.base import BATCH_MESSAGES_MAX, Topic
+from ledger.replay import GovernanceReader
+
+Given = Event | Mapping[str, Any]
+
+
+@dataclass
+class Appended:
+    """What an append did.
+
+    Attributes:
+        places: topic, partition and offset of every event, in the order given.
+        refused: number (from 1), event and outcome of each governance event that the fold
+            refuses; it is in the log all the same.
+    """
+
+    places: list[tuple[Topic, int, int]] = field(default_factory=list[tuple[Topic, int, int]])
+    refused: list[tuple[int, Event, Outcome]] = field(
+        default_factory=list[tuple[int, Event, Outcome]]
+    )
+
+
+class Writer:
+    """Stamps and appends events to one dataset.
+
+    Args:
+        dataset: where to.
+        governance: its governance; the contract in force there is what events are stamped with.
+    """
+
+    def __init__(self, dataset: Dataset, governance: GovernanceReader) -> None:
+        self._dataset = dataset
+        self._governance = governance
+
+    def check(self, events: Iterable[Given]) -> None:
+        """Refuse the first event that could not be appended, appending nothing.
+
+        Raises:
+            InvalidRequest: names the event's number, counted from 1, and the rule.
+        """
+        zero = Position((0,) * self._dataset.partitions, 0)
+        stamps = Stamps("unstamped", now(), 0, zero)
+        for number, given in enumerate(events, 1):
+            self._dataset.codec.encode(_event(number, given, stamps))
+
+    def append(self, events: Iterable[Given]) -> Appended:
+        """Append in order, durably.
+
+        Raises:
+            InvalidRequest: the event of this number cannot be; all before it are appended.
+            LogUnavailable: `acknowledged` events are appended, counted from the first.
+        """
+        done = Appended()
+        batch: list[Event] = []
+        contract_version = self._governance.refresh().contract.version
+        try:
+            for number, given in enumerate(events, 1):
+                is_governance = _topic(number, given) is Topic.GOVERNANCE
+                if is_governance or len(batch) == BATCH_MESSAGES_MAX:
+                    self._flush(Topic.LABELS, batch, done)
+                    contract_version = self._governance.refresh().contract.version
+                ends = positions.ends(self._dataset) if is_governance else _NOWHERE
+                event = _event(number, given, Stamps(new_id(), now(), contract_version, ends))
+                if not is_governance:
+                    batch.append(event)
+                    continue
+                self._flush(Topic.GOVERNANCE, [event], done)
+                contract_version = self._governance.refresh().contract.version
+                outcome = self._governance.outcomes[done.places[-1][2]]
+                if outcome.refused:
+                    done.refused.append((number, event, outcome))
+        except InvalidRequest:
+            self._flush(Topic.LABELS, batch, done)
+            raise
+        self._flush(Topic.LABELS, batch, done)
+        return done
+
+    def _flush(self, topic: Topic, batch: list[Event], done: Appended) -> None:
+        if not batch:
+            return
+        try:
+            places = self._dataset.append(topic, batch)
+        except LogUnavailable as error:
+            stored = len(done.places) + error.acknowledged
+            raise LogUnavailable(str(error), acknowledged=stored) from error
+        done.places += [(topic, *place) for place in places]
+        batch.clear()
+
+
+_NOWHERE = Position((0,), 0)
+
+
+def _topic(number: int, given: Given) -> Topic:
+    try:
+        return topic_of(given if isinstance(given, Event) else type_of(given))
+    except InvalidRequest as error:
+        raise InvalidRequest(f"event {number}: {error}") from error
+
+
+def _event(number: int, given: Given, stamps: Stamps) -> Event:
+    if isinstance(given, Event):
+        return given
+    try:
+        return admit(given, stamps)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"event {number}: {error}") from error
