@@ -118,6 +118,18 @@ def admit(fields: Mapping[str, Any], stamps: Stamps) -> Event:
     return event
 
 
+def admit_geometry(text: str) -> Geometry:
+    """The geometry in a JSON text.
+
+    Raises:
+        InvalidRequest: names the rule and the value.
+    """
+    try:
+        return TypeAdapter(Geometry).validate_json(text)
+    except ValidationError as error:
+        raise InvalidRequest(f"geometry {text}: {'; '.join(_words(error))}") from error
+
+
 def as_fields(event: Event) -> dict[str, Any]:
     """The event as JSON-ready fields, `type` first: what `admit` takes."""
     fields: dict[str, Any] = {"type": type(event).__name__, **plain(event)}

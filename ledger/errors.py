@@ -19,6 +19,10 @@ class ConfigurationError(LedgerError):
     """A setting, a missing extra, or a log that is set up in a way that would lose events."""
 
 
+class InvalidSetting(ConfigurationError):
+    """A setting that cannot be meant: wrong usage rather than a wrong log."""
+
+
 class CorruptLog(LedgerError):
     """The log itself is not what was written: a missing head, a gap, a recreated topic."""
 

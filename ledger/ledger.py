@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import importlib.metadata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Self
@@ -19,10 +20,11 @@ from typing import Any, Self
 from ledger import positions
 from ledger.clock import new_id
 from ledger.codec import plain
-from ledger.core.events import CorrectionSource, Decision, Geometry, VersionTagged
+from ledger.core.events import CorrectionSource, Decision, Geometry, LabelEvent, VersionTagged
 from ledger.core.fold import Correction
 from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
+from ledger.core.partitioner import partition_of
 from ledger.core.position import Position
 from ledger.dataset import Dataset, Entry
 from ledger.errors import InvalidRequest
@@ -61,8 +63,12 @@ class Ledger:
             dataset: its name.
             **settings: any other of `ledger.settings.Settings`, such as `registry`.
         """
-        loaded = load(log=log, dataset=dataset, **settings)
-        return cls(Dataset.open(build_log(loaded), build_registry(loaded)), loaded)
+        return cls.from_settings(load(log=log, dataset=dataset, **settings))
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Ledger:
+        """Open the ledger that the settings name."""
+        return cls(Dataset.open(build_log(settings), build_registry(settings)), settings)
 
     @classmethod
     def create(
@@ -75,8 +81,13 @@ class Ledger:
     ) -> Ledger:
         """Set a ledger up, or open it if it is there with this many partitions."""
         loaded = load(log=log, dataset=dataset, **settings)
-        made = Dataset.create(build_log(loaded), partitions, build_registry(loaded))
-        return cls(made, loaded)
+        return cls.create_from(loaded, partitions)
+
+    @classmethod
+    def create_from(cls, settings: Settings, partitions: int = PARTITIONS_DEFAULT) -> Ledger:
+        """Set up, or open, the ledger that the settings name."""
+        made = Dataset.create(build_log(settings), partitions, build_registry(settings))
+        return cls(made, settings)
 
     # Positions
 
@@ -126,6 +137,17 @@ class Ledger:
         ]
         parts = [self.dataset.entries(*each) for each in ranges if each[2] < each[3]]
         return heapq.merge(*parts, key=lambda entry: entry.timestamp_ms)
+
+    def outcomes_after(self, before: Position) -> Counter[Outcome]:
+        """How many label events after a position met which outcome, as of now."""
+        counts: Counter[Outcome] = Counter()
+
+        def observe(entry: Entry, outcome: Outcome) -> None:
+            if entry.topic is Topic.LABELS and entry.offset >= before.labels[entry.partition]:
+                counts[outcome] += 1
+
+        self.state(HEAD, observe)
+        return counts
 
     # Writing
 
@@ -213,12 +235,48 @@ class Ledger:
         )
         return correction_id, outcome
 
+    def add_classes(
+        self, names: Iterable[str], *, actor: str, approved_by: str | None = None
+    ) -> Outcome:
+        """Add classes to the contract, as one change."""
+        return self._govern(
+            {
+                "type": "SchemaChanged",
+                "version": self.governance.highest_version + 1,
+                "add": [{"name": name} for name in names],
+                "actor": actor,
+                "approved_by": approved_by,
+            }
+        )
+
+    def withdraw(
+        self,
+        correction_id: str,
+        *,
+        actor: str,
+        reason: str | None = None,
+        record_id: str | None = None,
+    ) -> Outcome:
+        """Take an open correction of one's own back."""
+        proposal = self.find_correction(correction_id, record_id).proposal
+        return self._say(
+            {
+                "type": "CorrectionWithdrawn",
+                "correction_id": correction_id,
+                "item_id": proposal.item_id,
+                "record_id": proposal.record_id,
+                "reason": reason,
+                "actor": actor,
+            }
+        )
+
     def find_correction(self, correction_id: str, record_id: str | None = None) -> Correction:
         """The correction with this id (ids are unique within a record)."""
         found = [
             correction
-            for record, correction in self.state().corrections()
-            if correction.proposal.correction_id == correction_id and record_id in (None, record)
+            for correction in self.state().corrections()
+            if correction.proposal.correction_id == correction_id
+            and record_id in (None, correction.proposal.record_id)
         ]
         if not found:
             raise InvalidRequest(f"there is no correction {correction_id!r}")
@@ -315,17 +373,33 @@ class Ledger:
         return self.resolve()
 
     def _say(self, fields: dict[str, Any]) -> Outcome:
-        places = self._writer.append([fields]).places
-        return self.outcome(*places[0])
+        """Append one label event, unless the fold would refuse it, and tell what became of it."""
+        event = self._writer.stamp(fields)
+        assert isinstance(event, LabelEvent)
+        key = event.record_id.encode()
+        partition = partition_of(key, self.dataset.partitions)
+        end = self.dataset.log.ends(Topic.LABELS)[partition]
+        fold = fold_partition(self.dataset, self._reader.refresh(), partition, end)
+        outcome = fold.apply(end, key, event)
+        if outcome.refused:
+            return outcome
+        return self.outcome(*self._writer.append([event]).places[0])
 
     def _govern(self, fields: dict[str, Any], *, retry: bool = False) -> Outcome:
-        done = self._writer.append([fields])
-        outcome = self.outcome(*done.places[0])
+        """Append one governance event, unless the fold would refuse it."""
+        event = self._writer.stamp(fields)
+        end = self.dataset.log.ends(Topic.GOVERNANCE)[0]
+        outcome = self._reader.refresh().foretell(end, event)
+        stored = "nothing was appended"
+        if not outcome.refused:
+            place = self._writer.append([event]).places[0]
+            outcome = self.outcome(*place)
+            stored = f"it stands in the log at governance offset {place[2]} and changes nothing"
         if outcome.refused and not (retry and outcome is Outcome.VERSION_CONFLICT):
+            reason = REASONS.get(outcome, "see the log")
             raise InvalidRequest(
-                f"{fields['type']} by {fields['actor']!r} was refused: {outcome.value} "
-                f"({REASONS.get(outcome, 'see the log')}). It stands in the log at governance "
-                f"offset {done.places[0][2]} and changes nothing"
+                f"{fields['type']} by {fields['actor']!r} is refused as {outcome.value}: {reason}; "
+                f"{stored}"
             )
         return outcome
 

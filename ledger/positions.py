@@ -90,7 +90,7 @@ def _at_time(dataset: Dataset, end: Position, moment: datetime) -> Position:
 def _checked(
     dataset: Dataset, governance: Governance, end: Position, position: Position
 ) -> Position:
-    position = Position(position.labels, position.governance)
+    position = position.prefix()
     if len(position.labels) != dataset.partitions:
         raise InvalidRequest(
             f"position {position} names {len(position.labels)} label partitions; dataset "

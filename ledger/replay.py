@@ -15,6 +15,7 @@ from ledger.core.events import LabelEvent
 from ledger.core.fold import Correction, Item, PartitionFold, Record
 from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
+from ledger.core.partitioner import partition_of
 from ledger.core.position import Position
 from ledger.dataset import Dataset, Entry
 from ledger.logs.base import Topic
@@ -42,11 +43,17 @@ class State:
             for item in record.items.values():
                 yield record, item
 
-    def corrections(self) -> Iterator[tuple[str, Correction]]:
-        """Every live correction with its record id."""
-        for record_id, record in self.records():
-            for correction in record.corrections.values():
-                yield record_id, correction
+    def corrections(self) -> Iterator[Correction]:
+        """Every live correction, by partition and record."""
+        for _, record in self.records():
+            yield from record.corrections.values()
+
+    def conflict(self, correction: Correction) -> bool:
+        """Whether an open correction's item is no longer what its author saw."""
+        proposal = correction.proposal
+        key = proposal.record_id.encode()
+        fold = self.partitions[partition_of(key, len(self.partitions))]
+        return correction.open and fold.agreed(fold.records[proposal.record_id], proposal) is None
 
     def label(self, item: Item) -> str | Unresolved | None:
         """The item's label under the contract in force here."""

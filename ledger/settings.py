@@ -18,7 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from ledger.errors import ConfigurationError
+from ledger.errors import InvalidSetting
 
 FILE = "errata.toml"
 
@@ -62,16 +62,16 @@ def load(**flags: Any) -> Settings:
     """The settings; a flag that is None was not given.
 
     Raises:
-        ConfigurationError: names the setting and the rule.
+        InvalidSetting: names the setting and the rule.
     """
     file = os.environ.get("ERRATA_CONFIG")
     if file is not None and not Path(file).is_file():
-        raise ConfigurationError(f"ERRATA_CONFIG names {file}, which is no file")
+        raise InvalidSetting(f"ERRATA_CONFIG names {file}, which is no file")
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"setting {name}: {first['msg']}") from error
+        raise InvalidSetting(f"setting {name}: {first['msg']}") from error
     except ValueError as error:  # bad TOML, or bad JSON in the environment
-        raise ConfigurationError(f"settings: {error}") from error
+        raise InvalidSetting(f"settings: {error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ledger.errors import ConfigurationError
+from ledger.errors import InvalidSetting
 from ledger.logs.base import Log
 from ledger.registry import ConfluentRegistry
 from ledger.settings import Settings
@@ -17,7 +17,7 @@ def build_log(settings: Settings) -> Log:
     """The log that the settings name; nothing is connected to yet.
 
     Raises:
-        ConfigurationError: the address is of no known kind, or an extra is missing.
+        InvalidSetting: the address is of no known kind, or an extra is missing.
     """
     if settings.log.startswith(SQLITE):
         from ledger.logs.sqlite import SqliteLog
@@ -28,14 +28,14 @@ def build_log(settings: Settings) -> Log:
         try:
             from ledger.logs.kafka import KafkaLog
         except ImportError as error:
-            raise ConfigurationError(
+            raise InvalidSetting(
                 "a Kafka log needs the extra `kafka`: pip install 'errata[kafka]'"
             ) from error
         bootstrap = settings.log.removeprefix(KAFKA).rstrip("/")
         return KafkaLog(
             bootstrap, settings.dataset, client=settings.kafka, timeout_s=settings.timeout_s
         )
-    raise ConfigurationError(
+    raise InvalidSetting(
         f"log {settings.log!r}: an address is sqlite:///path/to/log.db or "
         "kafka://host:port[,host:port]"
     )
@@ -47,7 +47,7 @@ def sqlite_path(given: str) -> Path:
     `sqlite:///var/lib/errata/log.db` means what it looks like.
     """
     if not given:
-        raise ConfigurationError(f"log {SQLITE!r} names no file: write sqlite:///path/to/log.db")
+        raise InvalidSetting(f"log {SQLITE!r} names no file: write sqlite:///path/to/log.db")
     path = Path(given)
     rooted = Path("/") / given
     if not path.parent.is_dir() and rooted.parent.is_dir():

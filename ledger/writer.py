@@ -64,6 +64,12 @@ class Writer:
         for number, given in enumerate(events, 1):
             self._dataset.codec.encode(_event(number, given, stamps))
 
+    def stamp(self, fields: Mapping[str, Any]) -> Event:
+        """The event that appending the fields now would append."""
+        ends = positions.ends(self._dataset)
+        version = self._governance.refresh().contract.version
+        return admit(fields, Stamps(new_id(), now(), version, ends))
+
     def append(self, events: Iterable[Given]) -> Appended:
         """Append in order, durably.
 

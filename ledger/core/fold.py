@@ -16,7 +16,7 @@ when its item, labels or geometry differ. A void proposal keeps its correction i
 events, and an event whose id stands in an earlier void range is a late redelivery: `duplicate`.
 
 **Review.** A correction is open (pending, or escalated) until it is settled: applied, stale, kept
-or withdrawn. The table of checks is `_review`; `_settle` holds the comparison that tells applied
+or withdrawn. The table of checks is `_review`; `agreed` holds the comparison that tells applied
 from stale.
 
 Settled here, where the meaning leaves room:
@@ -250,35 +250,40 @@ class PartitionFold:
 
     def _settle(self, record: Record, proposal: CorrectionProposed) -> Outcome:
         """Apply an accepted correction, or find it stale."""
+        version = self.agreed(record, proposal)
+        if version is None:
+            return Outcome.STALE
         item = record.items.get(proposal.item_id)
-        version = proposal.contract_version
-        if item is None:
-            if proposal.from_label is not None or (
-                proposal.to_geometry is not None and proposal.from_geometry is not None
-            ):
-                return Outcome.STALE
-            item = Item(proposal.item_id, proposal.record_id, None, version)
-        else:
-            version = max(version, item.contract_version)
-            present = self.contracts.forward(
-                item.label, item.contract_version, version, item.attributes
-            )
-            expected = self.contracts.forward(
-                proposal.from_label, proposal.contract_version, version, item.attributes
-            )
-            unlabelled = present is None or isinstance(present, Unresolved)
-            if not (unlabelled if expected is None else present == expected):
-                return Outcome.STALE
-            if proposal.to_geometry is not None and item.geometry != proposal.from_geometry:
-                return Outcome.STALE
         after = _attributes_after(item, proposal)
+        if item is None:
+            item = Item(proposal.item_id, proposal.record_id, None, version)
+            record.items[item.item_id] = item
         item.geometry = proposal.to_geometry or item.geometry
         item.label = self.contracts.forward(
             proposal.to_label, proposal.contract_version, version, after
         )
         item.contract_version = version
-        record.items[item.item_id] = item
         return Outcome.APPLIED
+
+    def agreed(self, record: Record, proposal: CorrectionProposed) -> int | None:
+        """The contract version under which the item is what the proposal says it is: the later of
+        the two contracts; None when it is something else (a conflict, or stale once accepted).
+        """
+        item = record.items.get(proposal.item_id)
+        geometry = item.geometry if item else None
+        if proposal.to_geometry is not None and geometry != proposal.from_geometry:
+            return None
+        if item is None:
+            return proposal.contract_version if proposal.from_label is None else None
+        version = max(proposal.contract_version, item.contract_version)
+        present = self.contracts.forward(
+            item.label, item.contract_version, version, item.attributes
+        )
+        expected = self.contracts.forward(
+            proposal.from_label, proposal.contract_version, version, item.attributes
+        )
+        unlabelled = present is None or isinstance(present, Unresolved)
+        return version if (unlabelled if expected is None else present == expected) else None
 
     def _withdrawn(self, record: Record, contract: Contract, event: Any) -> Outcome:
         del contract  # withdrawing is the proposer's right under every contract

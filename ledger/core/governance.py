@@ -32,6 +32,7 @@ Settled here, where the meaning leaves room:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -108,6 +109,13 @@ class Governance:
     def apply(self, offset: int, event: Event) -> Outcome:
         """Fold one event; offsets ascend. The state changes only if the event is not refused."""
         return HANDLERS[type(event)](self, offset, event)
+
+    def foretell(self, offset: int, event: Event) -> Outcome:
+        """What `apply` would answer, changing nothing."""
+        tried = copy(self)
+        tried.changes, tried.rollbacks = list(self.changes), list(self.rollbacks)
+        tried.tags, tried.named = dict(self.tags), list(self.named)
+        return tried.apply(offset, event)
 
     @property
     def contract(self) -> Contract:

@@ -40,6 +40,10 @@ class Position:
         """Whether both name the same prefix of the label and governance topics."""
         return self.labels == other.labels and self.governance == other.governance
 
+    def prefix(self) -> Position:
+        """The offsets that are compared, without those of other topics."""
+        return Position(self.labels, self.governance)
+
     def text(self) -> str:
         """The text form, which `parse` reads back."""
         parts = [f"labels={_join(self.labels)}", f"governance={self.governance}"]

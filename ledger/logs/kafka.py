@@ -1,156 +1,28 @@
 """The log on Kafka: a dataset's topics on any cluster that speaks its protocol (3.6 or later).
 
 Three things make it safe. Topics are set up so that nothing is ever dropped, and `check` refuses
-those that somebody set up otherwise. `append` rests on librdkafka's idempotent producer, made
-gapless. Readers read committed messages only, up to the last stable offset, and never jump: an
-offset out of range is an error. Nothing is committed to Kafka. `kafka_settings` has the details.
+those that somebody set up otherwise. Appends go through librdkafka's idempotent producer, made
+gapless (`kafka_append`). Readers read committed messages only, up to the last stable offset, and
+never jump: an offset out of range is an error. Nothing is ever committed to Kafka.
 """
 
 from __future__ import annotations
 
 import re
-import threading
 import time
-from bisect import bisect_left
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-import structlog
-from confluent_kafka import (
-    Consumer,
-    IsolationLevel,
-    KafkaError,
-    KafkaException,
-    Producer,
-    TopicCollection,
-    TopicPartition,
-)
-from confluent_kafka import Message as Received
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
+from confluent_kafka import IsolationLevel, TopicCollection, TopicPartition
+from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec  # pyright: ignore[reportPrivateImportUsage]
 
-from ledger.errors import (
-    ConfigurationError,
-    CorruptLog,
-    InvalidRequest,
-    LedgerError,
-    LogUnavailable,
-)
-from ledger.logs.base import BATCH_MESSAGES_MAX, Batch, Log, Message, Subscription, Topic
-from ledger.logs.kafka_settings import (
-    ABSENT,
-    DENIED,
-    MESSAGE_BYTES_MAX,
-    PROMISES,
-    SILENT,
-    TOPIC_CONFIG,
-    TUNING,
-    explained,
-    guarded_fault,
-)
-
-READERS_KEPT_MAX = 4
-SETTLE_S = 5  # what is in flight when an append fails has this long to be acknowledged
-FILL_S = 0.01  # a reader waits this long for a batch to become a full one
-
-Partition = tuple[Topic, int]
-_C = TypeVar("_C")
-_diagnostics: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-
-class _Cluster:
-    """How to reach a cluster, and what its clients complained of while we waited for them."""
-
-    def __init__(self, bootstrap: str, properties: Mapping[str, str], timeout_s: float) -> None:
-        self.bootstrap = bootstrap
-        self.properties = properties
-        self.timeout_s = timeout_s
-        self.complaint: KafkaError | None = None
-        self.down_since: float | None = None
-
-    def client(self, make: Callable[..., _C], kind: str, **own: object) -> _C:
-        """A client of librdkafka; it connects in the background."""
-        settings = {
-            **TUNING[kind],
-            **self.properties,
-            **PROMISES[kind],
-            **{name.replace("_", "."): value for name, value in own.items()},
-            "allow.auto.create.topics": False,
-            "bootstrap.servers": self.bootstrap,
-            "error_cb": self._complain,
-        }
-        try:
-            return make(settings, logger=self)
-        except KafkaException as e:
-            raise ConfigurationError(
-                f"Kafka's client library refuses the settings for {self.bootstrap}: "
-                f"{e.args[0].str()}; correct them"
-            ) from e
-
-    def log(self, _level: int, template: str, *values: object) -> None:
-        """Take librdkafka's own log lines, which it would print; what matters is raised."""
-        _diagnostics.debug("librdkafka", line=template % values)
-
-    def _complain(self, error: KafkaError) -> None:
-        if error.name() == "_ALL_BROKERS_DOWN":
-            self.down_since = self.down_since or time.monotonic()
-            _diagnostics.warning("no Kafka broker answers", bootstrap=self.bootstrap)
-        else:
-            self.complaint = error
-
-    def raise_if_refused(self, doing: str) -> None:
-        """Do not wait for a time-out when a broker has said that it won't let this client in."""
-        error = self.complaint
-        if error is not None and (error.name() in DENIED or "certificate" in error.str()):
-            raise self.failure(error, doing)
-
-    def failure(self, error: KafkaError, doing: str, acknowledged: int = 0) -> LedgerError:
-        """Kafka's error as one of ours, where `doing` says what could not be done."""
-        reason = error.str()
-        if self.complaint is not None and error.name() in SILENT:
-            error = self.complaint
-            reason = f"{reason} ({error.str()})"
-        refused = f"cannot {doing} on Kafka at {self.bootstrap}: {reason}"
-        return explained(error.name(), refused, acknowledged)
-
-    def silent(self) -> KafkaError:
-        """The error of a broker that said nothing for the whole time-out."""
-        return KafkaError(KafkaError.REQUEST_TIMED_OUT, f"no answer for {self.timeout_s:g} s")
-
-
-def _batch(topic: Topic, partition: int, messages: Sequence[Received]) -> Batch:
-    return Batch(
-        topic,
-        partition,
-        [message.offset() or 0 for message in messages],
-        [message.timestamp()[1] for message in messages],
-        [message.key() for message in messages],
-        [message.value() for message in messages],
-    )
-
-
-class _Reports:
-    """What the delivery reports of one append say."""
-
-    def __init__(self, count: int) -> None:
-        self.offsets = [-1] * count
-        self.sent = 0
-        self.answered = 0
-        self.error: KafkaError | None = None
-        self.failed = 0  # which message, where there is an error
-
-    def take(self, index: int, error: KafkaError | None, message: Received) -> None:
-        self.answered += 1
-        if error is None:
-            self.offsets[index] = message.offset() or 0
-        else:
-            self.fail(index, error)
-
-    def fail(self, index: int, error: KafkaError) -> None:
-        if self.error is None:  # the next ones only follow from the first
-            self.failed, self.error = index, error
+from ledger.errors import ConfigurationError, CorruptLog, InvalidRequest
+from ledger.logs.base import Batch, Log, Message, Subscription, Topic
+from ledger.logs.kafka_append import Appender
+from ledger.logs.kafka_cluster import Cluster
+from ledger.logs.kafka_group import KafkaSubscription, Partition
+from ledger.logs.kafka_read import Readers
+from ledger.logs.kafka_settings import ABSENT, MESSAGE_BYTES_MAX, TOPIC_CONFIG, guarded_fault
 
 
 class KafkaLog(Log):
@@ -161,7 +33,7 @@ class KafkaLog(Log):
         dataset: the dataset's name: letters, digits, `.`, `_` and `-`.
         client: properties passed on to librdkafka, such as `security.protocol`, `sasl.*`, `ssl.*`.
         replication_factor: copies of each partition; 3 by default, or as many as there are brokers.
-        timeout_s: how long a broker may be silent before a call gives up.
+        timeout_s: how long the brokers may be silent before a call gives up.
     """
 
     def __init__(
@@ -181,28 +53,225 @@ class KafkaLog(Log):
         properties = dict(client or {})
         self.dataset = dataset
         self.url = f"kafka://{bootstrap}"
-        self._cluster = _Cluster(bootstrap, properties, timeout_s)
-        self._bytes_max = int(properties.get("message.max.bytes", MESSAGE_BYTES_MAX))
+        self._cluster = Cluster(bootstrap, properties, timeout_s)
+        self._appender = Appender(self._cluster)
+        self._message_bytes_max = int(properties.get("message.max.bytes", MESSAGE_BYTES_MAX))
         self._replication_factor = replication_factor
-        self._appending = threading.Lock()
-        self._producer: Producer | None = None
-        self._readers: list[Consumer] = []
-        self._admin_client: Any = None  # Any: the types of its methods are partial
+        self._readers = Readers(self._cluster)
         self._counts: dict[Topic, int] = {}
 
     # ------------------------------------------------------------------------------ topics
 
-    @property
-    def _admin(self) -> Any:
-        if self._admin_client is None:
-            self._admin_client = self._cluster.client(AdminClient, "admin")
-        return self._admin_client
+    def create(self, partitions: int) -> None:
+        """Create what is missing of the topics, and return once every partition has a leader."""
+        if partitions < 1:
+            raise InvalidRequest(f"a dataset has 1 partition or more, not {partitions}")
+        counts = {topic: 1 if topic.single else partitions for topic in Topic}
+        found = self._describe()
+        self._refuse_other_counts(found, counts)
+        if missing := [topic for topic in Topic if found[topic] is None]:
+            self._create(missing, counts)
+            self._refuse_other_counts(self._settled(), counts)
+        self._check_configuration()
 
-    def _ask(self, request: str, *arguments: object, doing: str, **options: object) -> Any:
-        """Ask the cluster; a dictionary of answers comes with errors in place of failed ones."""
-        self._cluster.complaint = None
-        ask = getattr(self._admin, request)
-        asked = ask(*arguments, request_timeout=self._cluster.timeout_s, **options)
-        if isinstance(asked, Future):
-            return self._answer(asked, doing)
-        return {of: self._answer(future, doing) for of, future in asked.items()}
+    def _create(self, topics: Sequence[Topic], counts: Mapping[Topic, int]) -> None:
+        doing = f"create the topics of {self.dataset!r}"
+        brokers = len(self._cluster.ask("describe_cluster", doing=doing).nodes)
+        copies = self._replication_factor or min(3, brokers)
+        config = {**TOPIC_CONFIG, "min.insync.replicas": "2" if copies >= 3 else "1"}
+        new = [NewTopic(self.topic_name(t), counts[t], copies, config=config) for t in topics]
+        # Another process may have created one just now; what it made of it is checked next.
+        self._cluster.ask("create_topics", new, doing=doing, passing=["TOPIC_ALREADY_EXISTS"])
+
+    def _refuse_other_counts(self, found: Mapping[Topic, Any], counts: Mapping[Topic, int]) -> None:
+        for topic, description in found.items():
+            if description is not None and len(description.partitions) != counts[topic]:
+                raise InvalidRequest(
+                    f"{self.topic_name(topic)} has {len(description.partitions)} partitions and "
+                    f"not {counts[topic]}, and a log keeps its number: ask for that many, or copy "
+                    "the dataset into a new log"
+                )
+
+    def _settled(self) -> dict[Topic, Any]:
+        """All topics, once the cluster shows each, with a leader for every partition."""
+        deadline_s = time.monotonic() + self._cluster.timeout_s
+        while True:
+            found = self._describe()
+            if all(d is not None and all(p.leader for p in d.partitions) for d in found.values()):
+                return found
+            if time.monotonic() > deadline_s:
+                doing = f"see the new topics of {self.dataset!r} ready"
+                raise self._cluster.failure(self._cluster.silence(), doing)
+            time.sleep(0.05)
+
+    def exists(self) -> bool:
+        """Whether the cluster shows all the dataset's topics."""
+        missing = [self.topic_name(t) for t, found in self._describe().items() if found is None]
+        if missing and len(missing) < len(Topic):
+            raise CorruptLog(
+                f"Kafka at {self._cluster.bootstrap} lacks the topics {', '.join(missing)}: create "
+                "the dataset again if it is new, else restore them or copy the dataset anew"
+            )
+        return not missing
+
+    def check(self) -> None:
+        """Refuse what would lose events, in three round trips whatever the number of partitions."""
+        counts = {t: len(found.partitions) for t, found in self._present(*Topic).items()}
+        self._check_configuration()
+        everywhere = [(topic, number) for topic in Topic for number in range(counts[topic])]
+        for (topic, partition), first in self._offsets(everywhere, OffsetSpec.earliest()).items():
+            if first > 0:
+                raise self._headless(topic, partition, first)
+
+    def _check_configuration(self) -> None:
+        resources = [ConfigResource("topic", self.topic_name(topic)) for topic in Topic]
+        doing = f"read the configuration of {self.dataset!r}"
+        found = self._cluster.ask("describe_configs", resources, doing=doing)
+        for resource, entries in found.items():
+            values = {name: entry.value for name, entry in entries.items()}
+            if (fault := guarded_fault(resource.name, values)) is not None:
+                raise ConfigurationError(fault)
+
+    def _headless(self, topic: Topic, partition: int, first: int) -> CorruptLog:
+        return CorruptLog(
+            f"{self.topic_name(topic)} partition {partition} has lost its head: its first retained "
+            f"offset is {first}; copy the dataset anew from where its beginning still is"
+        )
+
+    def cluster_id(self) -> str:
+        """The cluster's own id, which another cluster at the same address does not share."""
+        doing = "ask for the cluster's id"
+        return str(self._cluster.ask("describe_cluster", doing=doing).cluster_id)
+
+    def topic_ids(self) -> Mapping[Topic, str]:
+        """The ids that Kafka gave the topics."""
+        return {topic: str(found.topic_id) for topic, found in self._present(*Topic).items()}
+
+    def partition_count(self, topic: Topic) -> int:
+        """How many partitions the topic has now."""
+        self._counts[topic] = len(self._present(topic)[topic].partitions)
+        return self._counts[topic]
+
+    def _describe(self, *topics: Topic) -> dict[Topic, Any]:
+        """What the cluster says of these topics (of all); None of one that is not there."""
+        names = {self.topic_name(topic): topic for topic in topics or Topic}
+        asked = TopicCollection(list(names))
+        doing = f"look up the topics of {self.dataset!r}"
+        found = self._cluster.ask("describe_topics", asked, doing=doing, passing=ABSENT)
+        return {names[name]: description for name, description in found.items()}
+
+    def _present(self, *topics: Topic) -> dict[Topic, Any]:
+        found = self._describe(*topics)
+        for topic, description in found.items():
+            if description is None:
+                raise InvalidRequest(
+                    f"Kafka at {self._cluster.bootstrap} has no topic {self.topic_name(topic)}: "
+                    f"create the dataset {self.dataset!r} first, or correct its name"
+                )
+        return found
+
+    # ------------------------------------------------------------------------------ offsets
+
+    def starts(self, topic: Topic) -> list[int]:
+        """The first retained offsets."""
+        return self._all_offsets(topic, OffsetSpec.earliest())
+
+    def ends(self, topic: Topic) -> list[int]:
+        """The last stable offsets."""
+        return self._all_offsets(topic, OffsetSpec.latest())
+
+    def offset_after(self, topic: Topic, partition: int, timestamp_ms: int) -> int:
+        """The first offset whose message is later, by Kafka's time index."""
+        self._refuse_partition(topic, partition, self.partition_count(topic))
+        where = (topic, partition)
+        # The end first: a message appended between the two questions is not jumped over.
+        end = self._offsets([where], OffsetSpec.latest())[where]
+        later = OffsetSpec.for_timestamp(max(0, timestamp_ms + 1))
+        found = self._offsets([where], later)[where]
+        return end if found < 0 else min(found, end)
+
+    def _all_offsets(self, topic: Topic, spec: object) -> list[int]:
+        everywhere = [(topic, number) for number in range(self.partition_count(topic))]
+        return list(self._offsets(everywhere, spec).values())
+
+    def _offsets(self, partitions: Sequence[Partition], spec: object) -> dict[Partition, int]:
+        asked = {TopicPartition(self.topic_name(t), n): (t, n) for t, n in partitions}
+        found = self._cluster.ask(
+            "list_offsets",
+            dict.fromkeys(asked, spec),
+            doing=f"look up offsets of {self.dataset!r}",
+            isolation_level=IsolationLevel.READ_COMMITTED,
+        )
+        offsets = {asked[where]: result.offset for where, result in found.items()}
+        return {where: offsets[where] for where in partitions}
+
+    def _refuse_partition(self, topic: Topic, partition: int, count: int) -> None:
+        if not 0 <= partition < count:
+            raise InvalidRequest(
+                f"{self.topic_name(topic)} has the partitions 0 to {count - 1}, and none "
+                f"{partition}"
+            )
+
+    # ------------------------------------------------------------------------------ messages
+
+    def append(self, topic: Topic, messages: Sequence[Message]) -> list[int]:
+        """Append in order, and wait until all in-sync replicas have acknowledged all of it."""
+        self._refuse_unfit(topic, messages)
+        return self._appender.append(self.topic_name(topic), messages)
+
+    def _refuse_unfit(self, topic: Topic, messages: Sequence[Message]) -> None:
+        """Refuse before anything is stored what would be refused half-way."""
+        count = self._counts.get(topic) or self.partition_count(topic)
+        for index, (partition, key, value, timestamp_ms) in enumerate(messages):
+            if not 0 <= partition < count:
+                count = self.partition_count(topic)
+                self._refuse_partition(topic, partition, count)
+            if timestamp_ms < 1:  # 0 means "now" to librdkafka, -1 means "none" to Kafka
+                raise InvalidRequest(
+                    f"{timestamp_ms} is no timestamp: give milliseconds since 1970 UTC, above 0"
+                )
+            size = len(value) + len(key or b"")
+            if size > self._message_bytes_max:
+                raise InvalidRequest(
+                    f"message {index} for {self.topic_name(topic)} has {size} bytes with its key, "
+                    f"over the limit of {self._message_bytes_max} (message.max.bytes): shorten it"
+                )
+
+    def read(self, topic: Topic, partition: int, start: int, stop: int) -> Iterator[Batch]:
+        """Read a range; what is wrong with it is raised by this call, not by the iterator."""
+        self._refuse_partition(topic, partition, self.partition_count(topic))
+        where = (topic, partition)
+        first = self._offsets([where], OffsetSpec.earliest())[where]
+        end = self._offsets([where], OffsetSpec.latest())[where]
+        if not 0 <= start <= stop <= end:
+            raise InvalidRequest(
+                f"{self.topic_name(topic)} partition {partition} ends at offset {end}: offsets "
+                f"{start} to {stop - 1} cannot be read"
+            )
+        if start < first:
+            raise self._headless(topic, partition, first)
+        if start == stop:
+            return iter(())
+        return self._readers.read(topic, self.topic_name(topic), partition, start, stop)
+
+    def subscribe(
+        self,
+        topics: Sequence[Topic],
+        group: str,
+        start: Callable[[Topic, int], int],
+        on_revoke: Callable[[frozenset[Partition]], None] | None = None,
+    ) -> Subscription:
+        """Join the consumer group; its name is the group's id on the cluster, as it is.
+
+        Leaving and revoking call `on_revoke` before another member gets the partitions. A member
+        that was silent for too long has lost them already when it is told.
+        """
+        self._present(*topics)
+        names = {self.topic_name(topic): topic for topic in topics}
+        return KafkaSubscription(self._cluster.again(), names, group, start, on_revoke)
+
+    def close(self) -> None:
+        """Disconnect; a call made later connects again."""
+        self._appender.close()
+        self._readers.close()
+        self._cluster.close()

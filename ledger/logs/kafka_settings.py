@@ -78,9 +78,22 @@ PROMISES: Mapping[str, Mapping[str, object]] = {
 
 # Errors by the names that librdkafka gives them; those with an underscore are its own.
 ABSENT = frozenset({"UNKNOWN_TOPIC_OR_PART", "UNKNOWN_TOPIC_ID", "_UNKNOWN_TOPIC"})
-SILENT = frozenset({"_TIMED_OUT", "_TRANSPORT", "_ALL_BROKERS_DOWN"})
+SILENT = frozenset({"_TIMED_OUT", "_TRANSPORT", "_ALL_BROKERS_DOWN", "REQUEST_TIMED_OUT"})
 DENIED = frozenset({"_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED", "UNSUPPORTED_SASL_MECHANISM"})
 FORBIDDEN = frozenset(f"{of}_AUTHORIZATION_FAILED" for of in ("TOPIC", "GROUP", "CLUSTER"))
+# A leader is moving, or the brokers do not all know of it yet: a request is made again.
+MOVING = frozenset(
+    {
+        "NOT_LEADER_FOR_PARTITION",
+        "LEADER_NOT_AVAILABLE",
+        "UNKNOWN_LEADER_EPOCH",
+        "FENCED_LEADER_EPOCH",
+        "OFFSET_NOT_AVAILABLE",
+        "REPLICA_NOT_AVAILABLE",
+        "NOT_CONTROLLER",
+        "_TRANSPORT",
+    }
+)
 # Whose fault each is, and what to do; any other means that the log is unavailable now.
 _REMEDIES: tuple[tuple[frozenset[str], type[LedgerError], str], ...] = (
     (

@@ -71,9 +71,12 @@ class SqliteLog(Log):
                 "log keeps its number: ask for that many, or copy the dataset into a new log"
             )
         if not parts:
-            connection.execute("INSERT INTO topics VALUES(?, ?)", (name, str(uuid.uuid4())))
+            connection.execute(
+                "INSERT INTO topics VALUES(?, ?, ?)", (name, str(uuid.uuid4()), count)
+            )
             connection.executemany(
-                "INSERT INTO partitions(topic, partition, next_offset) VALUES(?, ?, 0)",
+                "INSERT INTO partitions SELECT ?, ?, coalesce(max(partition_id), 0) + 1, 0"
+                " FROM partitions",
                 [(name, partition) for partition in range(count)],
             )
 
@@ -106,12 +109,8 @@ class SqliteLog(Log):
         with self._file.use() as connection:
             for topic in Topic:
                 self._parts(connection, topic)
-            rows = connection.execute("SELECT name, topic_id FROM topics").fetchall()
-        ids = {
-            topic: id_ for topic in Topic for name, id_ in rows if name == self.topic_name(topic)
-        }
-        self._refuse_partial([topic for topic in Topic if topic not in ids])
-        return ids
+            ids = dict(connection.execute("SELECT name, topic_id FROM topics").fetchall())
+        return {topic: ids[self.topic_name(topic)] for topic in Topic}
 
     def partition_count(self, topic: Topic) -> int:
         """As created."""
@@ -151,8 +150,8 @@ class SqliteLog(Log):
 
             connection.executemany("INSERT INTO records VALUES(?, ?, ?, ?, ?, ?)", rows())
             connection.executemany(
-                "UPDATE partitions SET next_offset = ? WHERE partition_id = ?",
-                [(ends[partition], parts[partition].partition_id) for partition in checksums],
+                "UPDATE partitions SET next_offset = ? WHERE topic = ? AND partition = ?",
+                [(ends[partition], self.topic_name(topic), partition) for partition in checksums],
             )
         return offsets
 
@@ -260,26 +259,31 @@ class SqliteLog(Log):
             self._writing.release()
 
     def _rows(self, connection: Connection, topic: Topic) -> list[_Part]:
-        rows = cast(
-            list[tuple[int, int, int]],
-            connection.execute(
-                "SELECT partition_id, partition, next_offset FROM partitions"
-                " WHERE topic = ? ORDER BY partition",
-                (self.topic_name(topic),),
-            ).fetchall(),
-        )
-        if [row[1] for row in rows] != list(range(len(rows))) or any(
-            type(row[2]) is not int or row[2] < 0 for row in rows
+        """The topic's partitions; none where there is no such topic."""
+        name = self.topic_name(topic)
+        rows = connection.execute(
+            "SELECT partition_id, partition, next_offset, partitions"
+            " FROM topics LEFT JOIN partitions ON topic = name WHERE name = ? ORDER BY partition",
+            (name,),
+        ).fetchall()
+        if any(
+            [type(cell) for cell in row] != [int] * 4
+            or row[1] != partition
+            or row[2] < 0
+            or row[3] != len(rows)
+            for partition, row in enumerate(rows)
         ):
             raise CorruptLog(
-                f"{self._file.path}: the partitions of {self.topic_name(topic)} are not those "
-                f"created; {_RESTORE}"
+                f"{self._file.path}: the partitions of {name} are not those created; {_RESTORE}"
             )
         return [_Part(row[0], topic, row[1], row[2]) for row in rows]
 
     def _parts(self, connection: Connection, topic: Topic) -> list[_Part]:
         if parts := self._rows(connection, topic):
             return parts
+        missing = [other for other in Topic if not self._rows(connection, other)]
+        if len(missing) < len(Topic):
+            self._refuse_partial(missing)
         raise InvalidRequest(
             f"{self._file.path} has no topic {self.topic_name(topic)}: create the dataset "
             f"{self.dataset!r} first, or correct its name"
@@ -358,6 +362,8 @@ class SqliteLog(Log):
             " FROM records WHERE partition_id = ? AND offset >= ? AND offset < ? ORDER BY offset",
             (part.partition_id, start, stop),
         ):
+            if not isinstance(offset, int):
+                return self._damaged(part, f"offset {expected}")
             if offset != expected:
                 return self._missing(part, expected, offset - 1)
             cells = cast(tuple[bytes | None, bytes, int], (key, value, timestamp_ms))

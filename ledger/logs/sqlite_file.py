@@ -31,23 +31,25 @@ from ledger.errors import (
 APPLICATION_ID = int.from_bytes(b"ERRA", "big")
 FORMAT_VERSION = 1
 
-# Without a rowid a scan of one partition reads consecutive pages and an insert touches one tree.
-# Such a table moves rows of more than a quarter of a page to pages of their own: with SQLite's
-# usual 4 kB an event of 1.5 kB takes 3.1 times its size, with 16 kB 1.2 times.
+# Without a rowid a scan of one partition reads consecutive pages, an insert touches one tree, and
+# there is no index that could point at the wrong row. Such a table moves rows of more than a
+# quarter of a page to pages of their own: with SQLite's usual 4 kB an event of 1.5 kB takes 3.1
+# times its size, with 16 kB 1.2 times.
 _PAGE_BYTES = 16384
 Cell = int | str | bytes | None
 _TABLES = """
 CREATE TABLE IF NOT EXISTS topics(
     name TEXT PRIMARY KEY,          -- <dataset>.<topic>
-    topic_id TEXT NOT NULL          -- a topic made again gets another
+    topic_id TEXT NOT NULL,         -- a topic made again gets another
+    partitions INTEGER NOT NULL     -- how many, so that a lost one is noticed
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS partitions(
-    partition_id INTEGER PRIMARY KEY,
     topic TEXT NOT NULL REFERENCES topics(name),
     partition INTEGER NOT NULL,
+    partition_id INTEGER NOT NULL UNIQUE,
     next_offset INTEGER NOT NULL,   -- stored, so that records lost at the end are noticed
-    UNIQUE(topic, partition)
-) STRICT;
+    PRIMARY KEY(topic, partition)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records(
     partition_id INTEGER NOT NULL REFERENCES partitions(partition_id),
     offset INTEGER NOT NULL,
@@ -164,6 +166,11 @@ class LogFile:
             with self.words():
                 self._idle.pop().connection.close()
 
+    def identity(self) -> tuple[int, int]:
+        """What tells the file from another one put in its place."""
+        status = self.path.stat()
+        return status.st_dev, status.st_ino
+
     def _take(self, create: bool) -> _Idle:
         # A connection to a file that was deleted or replaced would go on in silence, appending
         # to what nobody will ever find.
@@ -171,8 +178,8 @@ class LogFile:
             idle = self._idle.pop()
         except IndexError:
             connection = self.open(create=create)
-            return _Idle(connection, _identity(self.path))
-        if os.path.lexists(self.path) and idle.identity == _identity(self.path):
+            return _Idle(connection, self.identity())
+        if os.path.lexists(self.path) and idle.identity == self.identity():
             return idle
         idle.connection.close(True)
         return self._take(create)
@@ -258,11 +265,6 @@ class LogFile:
                     f"{path} is not what the ledger wrote ({type(error).__name__}: {error}): if "
                     "the path is right, restore the file from a backup or copy the log anew"
                 )
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
 
 
 def _make_folder(folder: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from ledger.errors import InvalidRequest
+from ledger.errors import CorruptLog, InvalidRequest
 from ledger.logs.base import BATCH_MESSAGES_MAX, Batch, Log, Subscription, Topic
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class GroupMember(Subscription):
         self._positions: dict[tuple[Topic, int], int] = {}  # the next to be delivered comes first
         self._ends: dict[tuple[Topic, int], int] = {}
         self._watch: Connection | None = None
+        self._identity = (0, 0)
         self._version: int | None = None
         self._closed = False
         for topic in self._topics:
@@ -66,7 +67,7 @@ class GroupMember(Subscription):
         while True:
             if self._closed:
                 raise InvalidRequest(f"the subscription of {self._group!r} is closed: subscribe")
-            active = bool(self._positions) or self._join()
+            active = self._lock is not None or self._join()
             if active and (batch := self._next()) is not None:
                 return batch
             if (left := deadline - time.monotonic()) <= 0:
@@ -121,7 +122,13 @@ class GroupMember(Subscription):
         self._look()
         for place, position in self._positions.items():
             end = self._ends[place]
-            if position >= end:
+            if position > end:
+                raise CorruptLog(
+                    f"group {self._group!r} is at offset {position} of {self._log.topic_name(place[0])}"
+                    f" partition {place[1]} in {self._file.path}, which ends at {end}: either the "
+                    "log was replaced, or progress was taken from another log"
+                )
+            if position == end:
                 continue
             stop = min(end, position + BATCH_MESSAGES_MAX)
             batch = next(self._log.read(*place, position, stop))
@@ -134,9 +141,10 @@ class GroupMember(Subscription):
         """Read the ends again if another connection has committed since the last look."""
         try:
             with self._file.words():
-                if self._watch is None or not os.path.lexists(self._file.path):
+                if self._watch is None or self._identity != self._file.identity():
                     self._unwatch()
                     self._watch = self._file.open()
+                    self._identity = self._file.identity()
                 version = self._watch.pragma("data_version")
         except BaseException:
             self._unwatch()

@@ -1,0 +1,1 @@
+"""What reads the log and makes something of it: listings, snapshots, histories, status."""

@@ -1,0 +1,123 @@
+"""`errata log`: the events as they stand on the log."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from ledger import positions
+from ledger.cli import as_json, open_ledger, print_json, shared
+from ledger.codec import Undecodable
+from ledger.core.events import Event, LabelEvent
+from ledger.core.outcome import Outcome
+from ledger.dataset import Entry
+from ledger.door import as_fields
+from ledger.ledger import Ledger
+from ledger.logs.base import Topic
+
+_POLL_S = 0.2
+_QUIET = ("type", "event_id", "actor", "occurred_at", "contract_version", "item_id", "record_id")
+
+
+@click.command()
+@shared
+@click.option("--since", metavar="POSITION", help="Begin at this position.")
+@click.option("--until", metavar="POSITION", help="End at this position.")
+@click.option("--item", help="Only events about this item.")
+@click.option("--type", "type_", metavar="EVENT", help="Only events of this type.")
+@click.option("-n", "--last", type=click.IntRange(min=0), help="Only the last N.")
+@click.option("--outcomes", is_flag=True, help="Say what became of each event.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is appended from now on.")
+@as_json
+def log(
+    *,
+    since: str | None,
+    until: str | None,
+    item: str | None,
+    type_: str | None,
+    last: int | None,
+    outcomes: bool,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """List events by time, oldest first; bytes that are no event are listed as `undecodable`."""
+    if follow and (until or outcomes):
+        raise click.UsageError("--follow goes with neither --until nor --outcomes")
+    ledger = open_ledger()
+    start = ledger.resolve(since) if since else None
+    stop = ledger.resolve(until) if until else positions.ends(ledger.dataset)
+    known = _outcomes(ledger) if outcomes else {}
+
+    def wanted(entries: Iterable[Entry]) -> Iterator[Entry]:
+        return (entry for entry in entries if _wanted(entry, item, type_))
+
+    entries = wanted(ledger.events(start, stop))
+    for entry in entries if last is None else deque(entries, maxlen=last):
+        _print(entry, known.get(entry[:3]), as_json=as_json)
+    while follow:
+        time.sleep(_POLL_S)
+        end = positions.ends(ledger.dataset)
+        for entry in wanted(ledger.events(stop, end)):
+            _print(entry, None, as_json=as_json)
+        stop = end
+
+
+def _outcomes(ledger: Ledger) -> dict[tuple[Topic, int, int], Outcome]:
+    found: dict[tuple[Topic, int, int], Outcome] = {}
+
+    def observe(entry: Entry, outcome: Outcome) -> None:
+        found[entry[:3]] = outcome
+
+    ledger.state(observe=observe)
+    return found
+
+
+def _wanted(entry: Entry, item: str | None, type_: str | None) -> bool:
+    event = entry.event
+    if item is not None and not (isinstance(event, LabelEvent) and event.item_id == item):
+        return False
+    return type_ is None or type_ == _type(event)
+
+
+def _type(event: Event | Undecodable) -> str:
+    return "undecodable" if isinstance(event, Undecodable) else type(event).__name__
+
+
+def _print(entry: Entry, outcome: Outcome | None, *, as_json: bool) -> None:
+    fields = _fields(entry)
+    moment = datetime.fromtimestamp(entry.timestamp_ms / 1000, UTC)
+    if as_json:
+        place: dict[str, Any] = {
+            "topic": entry.topic.value,
+            "partition": entry.partition,
+            "offset": entry.offset,
+            "timestamp": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        }
+        if outcome is not None:
+            place["outcome"] = outcome.value
+        print_json({**place, **fields})
+        return
+    said = " ".join(
+        f"{name}={value}"
+        for name, value in fields.items()
+        if name not in _QUIET and value not in (None, [], {})
+    )
+    about = fields.get("item_id", "")
+    who = fields.get("actor", "")
+    became = f" [{outcome}]" if outcome is not None else ""
+    where = f"{entry.topic}/{entry.partition}@{entry.offset}"
+    shown = said if len(said) <= 160 else said[:159] + "…"
+    click.echo(
+        f"{where:<18} {moment:%Y-%m-%d %H:%M:%S} {_type(entry.event)} {about} {who}{became} {shown}"
+    )
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    if isinstance(entry.event, Undecodable):
+        return {"type": "undecodable", "reason": entry.event.reason}
+    return as_fields(entry.event)

@@ -1,0 +1,85 @@
+"""`errata tag` and `rollback`: name a position, go back to one."""
+
+from __future__ import annotations
+
+import click
+
+from ledger.cli import (
+    acting,
+    as_json,
+    at_position,
+    note,
+    open_ledger,
+    print_json,
+    print_table,
+    shared,
+    who,
+)
+from ledger.core.events import VersionTagged
+from ledger.door import as_fields
+
+
+@click.command()
+@shared
+@click.argument("name", required=False)
+@at_position
+@click.option("--reason", help="Why.")
+@click.option("--guideline", help="The labeling guideline that holds.")
+@click.option("--approved-by", "--reviewer", "reviewer", metavar="WHO", help="The second person.")
+@acting
+@as_json
+def tag(
+    *,
+    name: str | None,
+    at: str,
+    reason: str | None,
+    guideline: str | None,
+    reviewer: str | None,
+    actor: str | None,
+    as_json: bool,
+) -> None:
+    """Give a position the version name NAME, with its content hash. Alone: list the versions."""
+    ledger = open_ledger()
+    if name is None:
+        _list([each.event for each in ledger.governance.tags.values()], as_json=as_json)
+        return
+    made = ledger.tag(
+        name, at, actor=who(actor), reviewer=reviewer, reason=reason, guideline=guideline
+    )
+    _list([made], as_json=as_json)
+
+
+def _list(tags: list[VersionTagged], *, as_json: bool) -> None:
+    if as_json:
+        for each in tags:
+            print_json(as_fields(each))
+        return
+    rows = [
+        (each.name, each.position.prefix().text(), each.content_hash or "", each.actor)
+        for each in tags
+    ]
+    print_table(rows, ["version", "position", "sha256", "by"])
+
+
+@click.command()
+@shared
+@click.option("--to", required=True, metavar="POSITION", help="The position to go back to.")
+@click.option("--reason", required=True, help="Why.")
+@click.option("--approved-by", metavar="WHO", help="The second person.")
+@acting
+@as_json
+def rollback(
+    *, to: str, reason: str, approved_by: str | None, actor: str | None, as_json: bool
+) -> None:
+    """Go back to a position, with one event; the position reached is printed.
+
+    Everything that came after stays in the log and is void from here on; older positions still
+    read it, and a rollback can itself be rolled back.
+    """
+    ledger = open_ledger()
+    position = ledger.rollback(to, actor=who(actor), approved_by=approved_by, reason=reason)
+    if as_json:
+        print_json({"position": position.as_dict(), "text": position.text()})
+    else:
+        note(f"rolled back to {to}")
+        click.echo(position.text())
