@@ -10,49 +10,41 @@ Every position may be given as offsets, a version name, a timestamp, or `head`.
 
 from __future__ import annotations
 
-import heapq
 import importlib.metadata
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
-from typing import Any, Self
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ledger import positions
 from ledger.clock import new_id
 from ledger.codec import plain
 from ledger.core.events import CorrectionSource, Decision, Geometry, LabelEvent, VersionTagged
-from ledger.core.fold import Correction
-from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
 from ledger.core.partitioner import partition_of
 from ledger.core.position import Position
-from ledger.dataset import Dataset, Entry
+from ledger.dataset import Dataset
 from ledger.errors import InvalidRequest
-from ledger.history import History, history
+from ledger.history import history
 from ledger.logs.base import Topic
-from ledger.replay import GovernanceReader, Observer, State, fold_partition, replay
+from ledger.reading import HEAD, Reading, Where
+from ledger.replay import fold_partition
 from ledger.settings import Settings, load
-from ledger.snapshot import Change, Snapshot, diff
 from ledger.wiring import build_log, build_registry
 from ledger.writer import Appended, Given, Writer
 
-Where = str | datetime | Position
-HEAD = positions.HEAD
 PARTITIONS_DEFAULT = 4
 _ROLLBACK_TRIES = 5
 
 
-class Ledger:
+class Ledger(Reading):
     """One dataset's ledger. Use `open` or `create`; close it, or use it in a `with` statement.
 
     Every method raises the errors of `ledger.errors`, each a clear sentence.
     """
 
     def __init__(self, dataset: Dataset, settings: Settings) -> None:
-        self.dataset = dataset
+        super().__init__(dataset)
         self.settings = settings
-        self._reader = GovernanceReader(dataset)
-        self._writer = Writer(dataset, self._reader)
+        self._writer = Writer(dataset, self.reader)
 
     @classmethod
     def open(cls, log: str | None = None, dataset: str | None = None, **settings: Any) -> Ledger:
@@ -89,68 +81,6 @@ class Ledger:
         made = Dataset.create(build_log(settings), partitions, build_registry(settings))
         return cls(made, settings)
 
-    # Positions
-
-    def resolve(self, at: Where = HEAD) -> Position:
-        """The closed position that `at` names."""
-        end = positions.ends(self.dataset)
-        return positions.resolve(self.dataset, self._reader.refresh(), end, at)
-
-    @property
-    def governance(self) -> Governance:
-        """Governance at the log's end: the contract in force, versions, rollbacks."""
-        return self._reader.refresh()
-
-    # Reading
-
-    def state(self, at: Where = HEAD, observe: Observer | None = None) -> State:
-        """Everything the fold knows at a position."""
-        return replay(self.dataset, self.resolve(at), observe)
-
-    def snapshot(self, at: Where = HEAD) -> Snapshot:
-        """The labels at a position."""
-        return self.state(at).snapshot()
-
-    def diff(self, before: Where, after: Where = HEAD) -> list[Change]:
-        """The items whose canonical line differs between two positions, sorted by id."""
-        return list(diff(self.snapshot(before), self.snapshot(after)))
-
-    def history(self, item_id: str, at: Where = HEAD) -> History:
-        """Everything that was said of an item up to a position, and what became of it."""
-        return history(self.dataset, item_id, self.resolve(at))
-
-    def events(
-        self, start: Position | None = None, stop: Position | None = None
-    ) -> Iterator[Entry]:
-        """The log from one position to another, merged by time; each partition in its order.
-
-        Args:
-            start: the first offset of each partition to give; the log's start by default.
-            stop: where to end, exclusive; the log's end by default. Neither need be closed.
-        """
-        start = start or Position((0,) * self.dataset.partitions, 0)
-        stop = stop or positions.ends(self.dataset)
-        ranges = [(Topic.GOVERNANCE, 0, start.governance, stop.governance)]
-        ranges += [
-            (Topic.LABELS, i, first, last)
-            for i, (first, last) in enumerate(zip(start.labels, stop.labels, strict=True))
-        ]
-        parts = [self.dataset.entries(*each) for each in ranges if each[2] < each[3]]
-        return heapq.merge(*parts, key=lambda entry: entry.timestamp_ms)
-
-    def outcomes_after(self, before: Position) -> Counter[Outcome]:
-        """How many label events after a position met which outcome, as of now."""
-        counts: Counter[Outcome] = Counter()
-
-        def observe(entry: Entry, outcome: Outcome) -> None:
-            if entry.topic is Topic.LABELS and entry.offset >= before.labels[entry.partition]:
-                counts[outcome] += 1
-
-        self.state(HEAD, observe)
-        return counts
-
-    # Writing
-
     def append(self, events: Iterable[Given]) -> Position:
         """Append events in order, durably, and return the position reached.
 
@@ -170,20 +100,6 @@ class Ledger:
     def check(self, events: Iterable[Given]) -> None:
         """Refuse the first event that could not be appended, appending nothing."""
         self._writer.check(events)
-
-    def outcome(self, topic: Topic, partition: int, offset: int) -> Outcome:
-        """What became of the event at this place, as of now."""
-        governance = self._reader.refresh()
-        if topic is Topic.GOVERNANCE:
-            return self._reader.outcomes[offset]
-        last: list[Outcome] = []
-
-        def observe(entry: Entry, outcome: Outcome) -> None:
-            if entry.offset == offset:
-                last.append(outcome)
-
-        fold_partition(self.dataset, governance, partition, offset + 1, observe)
-        return last[-1]
 
     def correct(
         self,
@@ -269,23 +185,6 @@ class Ledger:
                 "actor": actor,
             }
         )
-
-    def find_correction(self, correction_id: str, record_id: str | None = None) -> Correction:
-        """The correction with this id (ids are unique within a record)."""
-        found = [
-            correction
-            for correction in self.state().corrections()
-            if correction.proposal.correction_id == correction_id
-            and record_id in (None, correction.proposal.record_id)
-        ]
-        if not found:
-            raise InvalidRequest(f"there is no correction {correction_id!r}")
-        if len(found) > 1:
-            records = ", ".join(sorted(each.proposal.record_id for each in found))
-            raise InvalidRequest(
-                f"correction {correction_id!r} names several, in the records {records}: say which"
-            )
-        return found[0]
 
     def review(
         self,
@@ -379,7 +278,7 @@ class Ledger:
         key = event.record_id.encode()
         partition = partition_of(key, self.dataset.partitions)
         end = self.dataset.log.ends(Topic.LABELS)[partition]
-        fold = fold_partition(self.dataset, self._reader.refresh(), partition, end)
+        fold = fold_partition(self.dataset, self.reader.refresh(), partition, end)
         outcome = fold.apply(end, key, event)
         if outcome.refused:
             return outcome
@@ -389,50 +288,19 @@ class Ledger:
         """Append one governance event, unless the fold would refuse it."""
         event = self._writer.stamp(fields)
         end = self.dataset.log.ends(Topic.GOVERNANCE)[0]
-        outcome = self._reader.refresh().foretell(end, event)
+        outcome = self.reader.refresh().foretell(end, event)
         stored = "nothing was appended"
         if not outcome.refused:
             place = self._writer.append([event]).places[0]
             outcome = self.outcome(*place)
             stored = f"it stands in the log at governance offset {place[2]} and changes nothing"
         if outcome.refused and not (retry and outcome is Outcome.VERSION_CONFLICT):
-            reason = REASONS.get(outcome, "see the log")
             raise InvalidRequest(
-                f"{fields['type']} by {fields['actor']!r} is refused as {outcome.value}: {reason}; "
-                f"{stored}"
+                f"{fields['type']} by {fields['actor']!r} is refused as {outcome.value}: "
+                f"{outcome.reason}; {stored}"
             )
         return outcome
 
     def _other_ends(self) -> dict[str, list[int]]:
         topics = (Topic.FEEDBACK, Topic.ANNOTATIONS, Topic.SIGNALS, Topic.QUARANTINE)
         return {topic.value: self.dataset.log.ends(topic) for topic in topics}
-
-    def close(self) -> None:
-        """Release files and connections; appends are durable without it."""
-        self.dataset.log.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-REASONS = {
-    Outcome.NOT_PERMITTED: "it takes an admin, and another admin who approves, once roles are "
-    "named; nobody approves their own act",
-    Outcome.VERSION_CONFLICT: "somebody changed the contract or rolled back at the same moment; "
-    "try again",
-    Outcome.DUPLICATE: "that name is taken, for the same position",
-    Outcome.ID_CONFLICT: "that name is taken, for another position",
-    Outcome.BAD_POSITION: "the position is not closed, or neither before nor after every named one",
-    Outcome.BAD_ROLLBACK: "`to` and `at` must be closed, in this order, and each before or after "
-    "every named position",
-    Outcome.UNKNOWN_CONTRACT: "its contract version is not in force",
-    Outcome.SELF_REVIEW: "a second person decides",
-    Outcome.ALREADY_DECIDED: "the correction is closed",
-    Outcome.UNKNOWN_ITEM: "there is no such item",
-    Outcome.UNKNOWN_CORRECTION: "there is no such correction",
-    Outcome.CLASS_NOT_IN_CONTRACT: "the contract has no such class, or it is deprecated",
-}
-"""Why each outcome refuses, for people."""

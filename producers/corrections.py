@@ -20,7 +20,6 @@ from ledger.core.events import CorrectionSource, Decision, Geometry
 from ledger.core.outcome import Outcome
 from ledger.door import admit_geometry, as_fields
 from ledger.history import label_text
-from ledger.ledger import REASONS
 from ledger.replay import State
 
 _record = click.option("--record", help="The record, where several have a correction of this id.")
@@ -108,9 +107,9 @@ def _tell(correction_id: str, outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
         print_json({"correction_id": correction_id, "outcome": outcome.value})
     else:
-        click.echo(correction_id)
-        reason = f": {REASONS[outcome]}" if outcome.refused and outcome in REASONS else ""
-        note(f"{outcome.value}{reason}")
+        if not outcome.refused:
+            click.echo(correction_id)
+        note(f"{outcome.value}: {outcome.reason}" if outcome.refused else outcome.value)
     if outcome.refused:
         click.get_current_context().exit(1)
 

@@ -12,7 +12,7 @@ import click
 from ledger.cli import as_json, note, open_ledger, print_json, shared
 from ledger.door import read_line
 from ledger.errors import InvalidRequest
-from ledger.ledger import REASONS, Ledger
+from ledger.ledger import Ledger
 
 
 @click.command()
@@ -84,6 +84,6 @@ def _append(ledger: Ledger, lines: Lines) -> int:
             f"{ledger.resolve()}; mend the line and go on from it"
         ) from error
     for _, event, outcome in done.refused:
-        reason = REASONS.get(outcome, "see the log")
-        note(f"{lines.name}: {type(event).__name__} {event.event_id} is {outcome.value}: {reason}")
+        name = type(event).__name__
+        note(f"{lines.name}: {name} {event.event_id} is {outcome.value}: {outcome.reason}")
     return len(done.places)

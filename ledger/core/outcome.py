@@ -50,9 +50,29 @@ class Outcome(StrEnum):
         """Whether the event changed nothing because it broke a rule."""
         return self in REFUSALS
 
+    @property
+    def reason(self) -> str:
+        """Why this outcome refuses, for people; empty where it does not."""
+        return _REASONS.get(self, "")
 
-REFUSALS = frozenset(
-    outcome
-    for outcome in Outcome
-    if list(Outcome).index(outcome) > list(Outcome).index(Outcome.VOID)
-)
+
+_REASONS = {
+    Outcome.UNDECODABLE: "the bytes are no event of ours",
+    Outcome.MISPLACED: "the key is not the record's, or the partition not the key's",
+    Outcome.NOT_PERMITTED: "the contract gives the actor no role for it (governing takes an "
+    "admin and another admin who approves), or the actor approves their own act",
+    Outcome.VERSION_CONFLICT: "somebody changed the contract or rolled back at the same moment; "
+    "try again",
+    Outcome.DUPLICATE: "the same was said before",
+    Outcome.ID_CONFLICT: "the id or name is taken by something else",
+    Outcome.BAD_POSITION: "the position is not closed, or neither before nor after every named one",
+    Outcome.BAD_ROLLBACK: "`to` and `at` must be closed, in this order, and each before or after "
+    "every named position",
+    Outcome.UNKNOWN_CONTRACT: "its contract version is not in force",
+    Outcome.SELF_REVIEW: "a second person decides",
+    Outcome.ALREADY_DECIDED: "the correction is closed",
+    Outcome.UNKNOWN_ITEM: "there is no such item",
+    Outcome.UNKNOWN_CORRECTION: "there is no such correction",
+    Outcome.CLASS_NOT_IN_CONTRACT: "the contract has no such class, or it is deprecated",
+}
+REFUSALS = frozenset(_REASONS)

@@ -304,9 +304,9 @@ class SqliteLog(Log):
         for partition, _, _, timestamp_ms in messages:
             if not 0 <= partition < count:
                 raise self._no_partition(topic, partition, count)
-            if not 0 <= timestamp_ms < _TIMESTAMP_MAX:
+            if not 0 < timestamp_ms < _TIMESTAMP_MAX:
                 raise InvalidRequest(
-                    f"{timestamp_ms} is no timestamp: give milliseconds since 1970 UTC"
+                    f"{timestamp_ms} is no timestamp: give milliseconds since 1970 UTC, above 0"
                 )
 
     def _head(self, connection: Connection, part: _Part) -> int:

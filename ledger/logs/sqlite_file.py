@@ -185,15 +185,18 @@ class LogFile:
         return self._take(create)
 
     def _recognise(self, connection: Connection, create: bool) -> None:
-        application = connection.pragma("application_id")
+        # One statement, one state of the file: another process may be making the tables.
+        application, version, tables = connection.execute(
+            "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)"
+            " FROM pragma_application_id, pragma_user_version"
+        ).fetchall()[0]
         if application == APPLICATION_ID:
-            version = connection.pragma("user_version")
             if version != FORMAT_VERSION:
                 raise ConfigurationError(
                     f"{self.path} has log format {version} and this Errata reads format "
                     f"{FORMAT_VERSION}: upgrade Errata"
                 )
-        elif application or connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall():
+        elif application or tables:
             raise ConfigurationError(
                 f"{self.path} is another program's SQLite database (application id {application}): "
                 "name another file for the log"

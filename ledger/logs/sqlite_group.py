@@ -22,8 +22,8 @@ from ledger.logs.base import BATCH_MESSAGES_MAX, Batch, Log, Subscription, Topic
 if TYPE_CHECKING:
     from ledger.logs.sqlite_file import Connection, LogFile
 
-# How often a member looks for new messages (1 µs a look), and for a group that has become free.
-_LOOK_S = 0.002
+# How often a member looks for new messages (1 % of a processor), and whether its group is free.
+_LOOK_S = 0.005
 _TAKE_OVER_S = 0.01
 
 
@@ -123,10 +123,11 @@ class GroupMember(Subscription):
         for place, position in self._positions.items():
             end = self._ends[place]
             if position > end:
+                name = f"{self._log.topic_name(place[0])} partition {place[1]}"
                 raise CorruptLog(
-                    f"group {self._group!r} is at offset {position} of {self._log.topic_name(place[0])}"
-                    f" partition {place[1]} in {self._file.path}, which ends at {end}: either the "
-                    "log was replaced, or progress was taken from another log"
+                    f"group {self._group!r} is at offset {position} of {name} in {self._file.path}, "
+                    f"which ends at {end}: the log was replaced, or `start` knew another one; "
+                    "put the right file back, or start anew"
                 )
             if position == end:
                 continue

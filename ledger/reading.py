@@ -1,0 +1,129 @@
+"""What can be asked of a ledger, at any position."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Self
+
+from ledger import positions
+from ledger.core.fold import Correction
+from ledger.core.governance import Governance
+from ledger.core.outcome import Outcome
+from ledger.core.position import Position
+from ledger.dataset import Dataset, Entry
+from ledger.errors import InvalidRequest
+from ledger.history import History, history
+from ledger.logs.base import Topic
+from ledger.replay import GovernanceReader, Observer, State, fold_partition, replay
+from ledger.snapshot import Change, Snapshot, diff
+
+Where = str | datetime | Position
+HEAD = positions.HEAD
+
+
+class Reading:
+    """Answers from the log alone; see `Ledger`, which opens it and writes."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.reader = GovernanceReader(dataset)
+
+    def resolve(self, at: Where = HEAD) -> Position:
+        """The closed position that `at` names."""
+        end = positions.ends(self.dataset)
+        return positions.resolve(self.dataset, self.reader.refresh(), end, at)
+
+    @property
+    def governance(self) -> Governance:
+        """Governance at the log's end: the contract in force, versions, rollbacks."""
+        return self.reader.refresh()
+
+    def state(self, at: Where = HEAD, observe: Observer | None = None) -> State:
+        """Everything the fold knows at a position."""
+        return replay(self.dataset, self.resolve(at), observe)
+
+    def snapshot(self, at: Where = HEAD) -> Snapshot:
+        """The labels at a position."""
+        return self.state(at).snapshot()
+
+    def diff(self, before: Where, after: Where = HEAD) -> list[Change]:
+        """The items whose canonical line differs between two positions, sorted by id."""
+        return list(diff(self.snapshot(before), self.snapshot(after)))
+
+    def history(self, item_id: str, at: Where = HEAD) -> History:
+        """Everything that was said of an item up to a position, and what became of it."""
+        return history(self.dataset, item_id, self.resolve(at))
+
+    def events(
+        self, start: Position | None = None, stop: Position | None = None
+    ) -> Iterator[Entry]:
+        """The log from one position to another, merged by time; each partition in its order.
+
+        Args:
+            start: the first offset of each partition to give; the log's start by default.
+            stop: where to end, exclusive; the log's end by default. Neither need be closed.
+        """
+        start = start or Position((0,) * self.dataset.partitions, 0)
+        stop = stop or positions.ends(self.dataset)
+        ranges = [(Topic.GOVERNANCE, 0, start.governance, stop.governance)]
+        ranges += [
+            (Topic.LABELS, i, first, last)
+            for i, (first, last) in enumerate(zip(start.labels, stop.labels, strict=True))
+        ]
+        parts = [self.dataset.entries(*each) for each in ranges if each[2] < each[3]]
+        return heapq.merge(*parts, key=lambda entry: entry.timestamp_ms)
+
+    def outcomes_after(self, before: Position) -> Counter[Outcome]:
+        """How many label events after a position met which outcome, as of now."""
+        counts: Counter[Outcome] = Counter()
+
+        def observe(entry: Entry, outcome: Outcome) -> None:
+            if entry.topic is Topic.LABELS and entry.offset >= before.labels[entry.partition]:
+                counts[outcome] += 1
+
+        self.state(HEAD, observe)
+        return counts
+
+    def outcome(self, topic: Topic, partition: int, offset: int) -> Outcome:
+        """What became of the event at this place, as of now."""
+        governance = self.reader.refresh()
+        if topic is Topic.GOVERNANCE:
+            return self.reader.outcomes[offset]
+        last: list[Outcome] = []
+
+        def observe(entry: Entry, outcome: Outcome) -> None:
+            if entry.offset == offset:
+                last.append(outcome)
+
+        fold_partition(self.dataset, governance, partition, offset + 1, observe)
+        return last[-1]
+
+    def find_correction(self, correction_id: str, record_id: str | None = None) -> Correction:
+        """The correction with this id (ids are unique within a record)."""
+        found = [
+            correction
+            for correction in self.state().corrections()
+            if correction.proposal.correction_id == correction_id
+            and record_id in (None, correction.proposal.record_id)
+        ]
+        if not found:
+            raise InvalidRequest(f"there is no correction {correction_id!r}")
+        if len(found) > 1:
+            records = ", ".join(sorted(each.proposal.record_id for each in found))
+            raise InvalidRequest(
+                f"correction {correction_id!r} names several, in the records {records}: say which"
+            )
+        return found[0]
+
+    def close(self) -> None:
+        """Release files and connections; appends are durable without it."""
+        self.dataset.log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
