@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+
+import apsw
 
 from ledger.logs.base import Batch, Log, Message, Topic
 
@@ -59,3 +62,18 @@ def values(batches: Iterator[Batch]) -> list[bytes | None]:
 
 def everything(log: Log, topic: Topic, partition: int) -> list[bytes | None]:
     return values(log.read(topic, partition, 0, log.ends(topic)[partition]))
+
+
+@contextmanager
+def other_program(path: Path) -> Generator[apsw.Connection]:
+    """The file, open in a program that is not ours."""
+    connection = apsw.Connection(str(path))
+    try:
+        yield connection
+    finally:
+        connection.close(True)
+
+
+def alter(path: Path, statement: str) -> None:
+    with other_program(path) as connection:
+        connection.execute(statement)

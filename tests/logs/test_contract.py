@@ -149,7 +149,9 @@ def test_topics_apart(log: Log):
     assert everything(log, Topic.GOVERNANCE, 0) == [b"rule"]
 
 
-@pytest.mark.parametrize("key", [None, b"", b"k", bytes(range(256))], ids=repr)
+@pytest.mark.parametrize(
+    "key", [None, b"", b"k", bytes(range(256))], ids=["none", "empty", "short", "all"]
+)
 @pytest.mark.parametrize("value", [b"", b"\x00", bytes(range(256))], ids=["empty", "nul", "all"])
 def test_exact_bytes(log: Log, key: bytes | None, value: bytes):
     """Keys and values come back byte for byte; no key and an empty one are different things."""
@@ -172,6 +174,14 @@ def test_timestamps_are_kept(log: Log):
     log.append(LABELS, [message(0, b"x", at=at) for at in times])
     (batch,) = log.read(LABELS, 0, 0, 5)
     assert list(batch.timestamps_ms) == times
+
+
+@pytest.mark.parametrize("at", [0, -1])
+def test_no_timestamp(log: Log, at: int):
+    """What is no time is refused (0 and -1 mean "now" and "none" to Kafka), and stores nothing."""
+    with pytest.raises(InvalidRequest, match=str(at)):
+        log.append(LABELS, [message(0, b"x"), message(0, b"y", at=at)])
+    assert log.ends(LABELS) == [0, 0, 0]
 
 
 def test_append_nothing(log: Log):
