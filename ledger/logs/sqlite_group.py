@@ -125,8 +125,8 @@ class GroupMember(Subscription):
             if position > end:
                 name = f"{self._log.topic_name(place[0])} partition {place[1]}"
                 raise CorruptLog(
-                    f"group {self._group!r} is at offset {position} of {name} in {self._file.path}, "
-                    f"which ends at {end}: the log was replaced, or `start` knew another one; "
+                    f"group {self._group!r} is at offset {position} of {name} in {self._file.path}"
+                    f", which ends at {end}: the log was replaced, or `start` knew another one; "
                     "put the right file back, or start anew"
                 )
             if position == end:
