@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ledger.errors import InvalidRequest, LedgerError
+from ledger.errors import InvalidRequest
 from ledger.logs.base import BATCH_MESSAGES_MAX, Log, Topic
 from tests.logs.places import (
     LABELS,
@@ -100,7 +100,7 @@ def test_unknown_dataset(log: Log, open_log: OpenLog):
         lambda: other.offset_after(LABELS, 0, NOON),
     ]
     for ask in refused:
-        with pytest.raises(LedgerError, match=other.dataset):
+        with pytest.raises(InvalidRequest, match=other.dataset):
             ask()
     assert not other.exists()
 
