@@ -33,6 +33,8 @@ from ledger.errors import ConfigurationError, InvalidRequest
 NAMESPACE = "errata"
 MAGIC = b"\x00"
 HEADER_BYTES = 5
+VALUE_BYTES_MAX = 950_000
+"""What every Kafka broker takes with its own settings, so that a log can move to any."""
 _FILE = re.compile(r"(?P<event>[A-Za-z]+)\.v(?P<version>\d+)\.avsc")
 
 
@@ -59,16 +61,13 @@ class EventSchema:
     version: int
     text: str
     parsed: Any
+    fingerprint: str
+    """SHA-256 of Avro's parsing canonical form."""
 
     @property
     def subject(self) -> str:
         """The registry subject: the record's full name, one line of evolution for all datasets."""
         return f"{NAMESPACE}.{self.event}"
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of Avro's parsing canonical form."""
-        return fingerprint_of(self.parsed)
 
 
 def fingerprint_of(schema: Any) -> str:
@@ -90,7 +89,8 @@ class SchemaSet:
             if name is not None:
                 text = file.read_text(encoding="utf-8")
                 schema = fastavro.parse_schema(json.loads(text))
-                self.all.append(EventSchema(name["event"], int(name["version"]), text, schema))
+                found = (name["event"], int(name["version"]), text, schema, fingerprint_of(schema))
+                self.all.append(EventSchema(*found))
         self.all.sort(key=lambda schema: (schema.event, schema.version))
         self.latest = {schema.event: schema for schema in self.all}
         self.by_fingerprint = {schema.fingerprint: schema for schema in self.all}
@@ -123,10 +123,17 @@ class Codec:
         self._headers: dict[str, bytes] = {}
         self._known: dict[int, EventSchema | Undecodable] = {}
 
-    def register_all(self) -> None:
-        """Make every accepted schema known to the registry, oldest first."""
-        for schema in self.schemas.all:
-            self.registry.id_of(schema.subject, schema.text)
+    def register_all(self) -> tuple[int, str]:
+        """Make every accepted schema known to the registry, oldest first; the id and fingerprint
+        of one of them, by which `knows` recognises the registry.
+        """
+        ids = [self.registry.id_of(schema.subject, schema.text) for schema in self.schemas.all]
+        return ids[-1], self.schemas.all[-1].fingerprint
+
+    def knows(self, schema_id: int, fingerprint: str) -> bool:
+        """Whether the registry has the schema of this fingerprint under this id."""
+        schema = self._schema(schema_id)
+        return isinstance(schema, EventSchema) and schema.fingerprint == fingerprint
 
     def encode(self, event: Event) -> bytes:
         """The event's bytes. Nothing is dropped and nothing filled in: every field of the event
@@ -144,7 +151,13 @@ class Codec:
             fastavro.schemaless_writer(body, schema.parsed, plain(event), strict=True)
         except (ValueError, TypeError, OverflowError) as error:
             raise InvalidRequest(f"{type(event).__name__}: {error}") from error
-        return self._header(schema) + body.getvalue()
+        value = self._header(schema) + body.getvalue()
+        if len(value) > VALUE_BYTES_MAX:
+            raise InvalidRequest(
+                f"{type(event).__name__} {event.event_id} has {len(value):,} bytes; an event has at "
+                f"most {VALUE_BYTES_MAX:,}. Let `content` hold a reference instead of the text"
+            )
+        return value
 
     def decode(self, value: bytes | None) -> Event | Undecodable:
         """The event that the bytes hold, or why they hold none.

@@ -73,16 +73,16 @@ class Dataset:
             raise InvalidRequest(f"{partitions} partitions: between 1 and {PARTITIONS_MAX}")
         log.create(partitions)
         if _card(log) is None:
+            probe = Codec(registry or EmbeddedRegistry(log)).register_all()
             card = {
                 "kind": CARD,
                 "partitions": partitions,
                 "topics": {topic.value: name for topic, name in log.topic_ids().items()},
                 "registry": "confluent" if registry else "embedded",
+                "probe": {"schema_id": probe[0], "fingerprint": probe[1]},
             }
             _append_meta(log, card)
-        dataset = cls.open(log, registry)
-        dataset.codec.register_all()
-        return dataset
+        return cls.open(log, registry)
 
     @classmethod
     def open(cls, log: Log, registry: ConfluentRegistry | None = None) -> Dataset:
@@ -116,7 +116,13 @@ class Dataset:
                 f"dataset {log.dataset!r} keeps its schemas in its own log: leave ERRATA_REGISTRY "
                 "and --registry out"
             )
-        return cls(log, Codec(registry or EmbeddedRegistry(log)), partitions)
+        codec = Codec(registry or EmbeddedRegistry(log))
+        if not codec.knows(card["probe"]["schema_id"], card["probe"]["fingerprint"]):
+            raise ConfigurationError(
+                f"dataset {log.dataset!r} was written with another schema registry: in this one "
+                f"schema id {card['probe']['schema_id']} is something else. Give that one's address"
+            )
+        return cls(log, codec, partitions)
 
     def entries(self, topic: Topic, partition: int, start: int, stop: int) -> Iterator[Entry]:
         """The messages at offsets `start <= offset < stop` of one partition, decoded."""

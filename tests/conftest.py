@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -39,3 +41,13 @@ def registry() -> Iterator[Registry]:
         unavailable("schema registry", e)
     yield started
     started.stop()
+
+
+@pytest.fixture(params=["sqlite", "kafka"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """Where a new dataset can be, on either log: the arguments `log` and `dataset`."""
+    dataset = f"t{uuid.uuid4().hex[:12]}"
+    if request.param == "sqlite":
+        return {"log": f"sqlite:///{tmp_path}/log.db", "dataset": dataset}
+    started: Broker = request.getfixturevalue("broker")
+    return {"log": f"kafka://{started.bootstrap}", "dataset": dataset}

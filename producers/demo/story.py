@@ -195,6 +195,7 @@ def _prove(loaded: Settings, spent_s: float) -> None:
         f"The story before took {spent_s:.1f} s."
     )
     where = f"--log {loaded.log} --dataset {loaded.dataset}"
+    where += f" --registry {loaded.registry}" if loaded.registry else ""
     _tell(
         "\nLook around (with the virtual environment's errata on the path):\n"
         + "".join(
