@@ -164,7 +164,7 @@ def test_diff_names_what_was_added_removed_and_changed(address: Address) -> None
 
 
 def test_frames_and_files_hold_the_same_rows(address: Address, tmp_path: Path) -> None:
-    """Arrow, Polars, Parquet and CSV hold the rows of the canonical lines, with content on demand."""
+    """Arrow, Polars, Parquet and CSV hold the rows of the canonical lines; content on demand."""
     with reviews(address) as book:
         snapshot = book.snapshot()
         frame = snapshot.to_polars(content=True)
@@ -199,7 +199,9 @@ def test_a_list_with_a_bad_event_appends_nothing(address: Address) -> None:
     with reviews(address) as book:
         start = book.resolve()
         bad = [item("x", "cat"), {"type": "ItemRegistered", "item_id": "y"}]
-        with pytest.raises(InvalidRequest, match="event 2: ItemRegistered: .*record_id is missing"):
+        with pytest.raises(
+            InvalidRequest, match=r"event 2: ItemRegistered: .*record_id is missing"
+        ):
             book.append(bad)
         assert book.resolve() == start
         with pytest.raises(InvalidRequest, match="event 2"):
