@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as Delivered
@@ -23,29 +23,28 @@ SETTLE_S = 5  # how long messages in flight are waited for once another one has 
 class _Reports:
     """What the delivery reports of one append say."""
 
-    def __init__(self, count: int) -> None:
-        self.offsets = [-1] * count
-        self.sent = 0
+    def __init__(self) -> None:
+        self.offsets: defaultdict[int, list[int]] = defaultdict(list)  # by partition
         self.answered = 0
         self.error: KafkaError | None = None
-        self.failed = 0  # the message that the error is about
+        self.partition: int | None = None  # where that error was
 
-    def take(self, index: int, error: KafkaError | None, message: Delivered) -> None:
+    def take(self, error: KafkaError | None, message: Delivered) -> None:
         """A delivery report."""
         self.answered += 1
-        offset = message.offset()
+        offset, partition = message.offset(), message.partition()
         if error is not None:
-            self.fail(index, error)
-        elif offset is None or offset < 0:  # a repetition that the broker recognised too late
-            reason = "it is stored, but its offset is unknown"
-            self.fail(index, KafkaError(KafkaError.DUPLICATE_SEQUENCE_NUMBER, reason))
+            self.fail(error, partition)
+        elif partition is None or offset is None or offset < 0:
+            reason = "a message was stored, but its offset was not told"
+            self.fail(KafkaError(KafkaError.DUPLICATE_SEQUENCE_NUMBER, reason), partition)
         else:
-            self.offsets[index] = offset
+            self.offsets[partition].append(offset)
 
-    def fail(self, index: int, error: KafkaError) -> None:
-        """Keep the first error: those of later messages only follow from it."""
+    def fail(self, error: KafkaError, partition: int | None) -> None:
+        """Keep the first error: later ones only follow from it."""
         if self.error is None:
-            self.failed, self.error = index, error
+            self.error, self.partition = error, partition
 
 
 class Appender:
@@ -57,8 +56,8 @@ class Appender:
         self._producer: Producer | None = None
 
     def append(self, topic: str, messages: Sequence[Message]) -> list[int]:
-        """The offset of each message, once all are acknowledged by all in-sync replicas."""
-        reports = _Reports(len(messages))
+        """The offset of each message, once all in-sync replicas have all messages."""
+        reports = _Reports()
         with self._lock:
             producer = self._producer or self._cluster.client(Producer, "producer")
             self._producer = None  # to be kept only if all goes well
@@ -70,50 +69,50 @@ class Appender:
                 else:
                     self._producer = producer
         if reports.error is None:
-            return reports.offsets
-        stored = sum(offset >= 0 for offset in reports.offsets)
+            # A partition's offsets are in the order of its messages, whatever that of the reports.
+            told = {number: iter(sorted(offsets)) for number, offsets in reports.offsets.items()}
+            return [next(told[message.partition]) for message in messages]
+        stored = sum(map(len, reports.offsets.values()))
+        where = topic if reports.partition is None else f"{topic} partition {reports.partition}"
         raise self._cluster.failure(
             reports.error,
-            f"append to {topic} partition {messages[reports.failed].partition} "
-            f"({stored} of {len(messages)} messages are known to be stored; appending all again "
-            "is harmless, as they keep their event ids)",
+            f"append to {where} ({stored} of {len(messages)} messages are known to be stored; "
+            "to append all of them again is harmless, as they keep their event ids)",
             stored,
         )
 
     def close(self) -> None:
         """Let the producer go; nothing is waiting in it."""
-        self._producer = None
+        with self._lock:
+            self._producer = None
 
     def _send(
         self, producer: Producer, topic: str, messages: Sequence[Message], reports: _Reports
     ) -> None:
         self._cluster.complaint = None
-        for index, (partition, key, value, timestamp_ms) in enumerate(messages):
-            report = partial(reports.take, index)
-            while reports.error is None and reports.sent == index:
+        produce, take = producer.produce, reports.take
+        for partition, key, value, timestamp_ms in messages:
+            while reports.error is None:
                 try:
-                    producer.produce(
-                        topic, value, key, partition, on_delivery=report, timestamp=timestamp_ms
-                    )
-                    reports.sent += 1
+                    produce(topic, value, key, partition, take, timestamp=timestamp_ms)
+                    break
                 except BufferError:
-                    self._serve(producer, reports, (reports.sent - reports.answered) // 2)
+                    self._serve(producer, reports, len(producer) // 2)
                 except KafkaException as e:
-                    reports.fail(index, e.args[0])
+                    reports.fail(e.args[0], partition)
         self._serve(producer, reports, 0)
 
-    def _serve(self, producer: Producer, reports: _Reports, outstanding_max: int) -> None:
-        """Take delivery reports until that many are outstanding, or something is wrong."""
+    def _serve(self, producer: Producer, reports: _Reports, waiting_max: int) -> None:
+        """Take delivery reports until that many are awaited, or something is wrong."""
         answered, deadline_s = -1, 0.0
-        while reports.sent - reports.answered > outstanding_max and reports.error is None:
+        while len(producer) > waiting_max and reports.error is None:
             now_s = time.monotonic()
             if reports.answered > answered:
                 answered, deadline_s = reports.answered, now_s + self._cluster.timeout_s
-            error = self._cluster.refusal
-            if error is None and now_s > deadline_s:
-                error = self._cluster.silence()
-            if error is not None:
-                reports.fail(reports.offsets.index(-1), error)
+            if (refusal := self._cluster.refusal) is not None:
+                reports.fail(refusal, None)
+            elif now_s > deadline_s:
+                reports.fail(self._cluster.silence(), None)
             else:
                 producer.poll(0.1)
 
