@@ -201,7 +201,7 @@ def test_confluents_deserializer_reads_the_values(
     with Ledger.create(**kafka, partitions=2, registry=registry.url) as book:
         book.append([schema(1, "cat"), item("a", "cat", content="eine Katze"), item("b")])
     client = SchemaRegistryClient({"url": registry.url})
-    deserialize = cast("Any", AvroDeserializer(client))
+    deserialize = cast("Any", AvroDeserializer)(client)
     consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "independent"})
     topic = f"{kafka['dataset']}.labels"
     consumer.assign([TopicPartition(topic, number, 0) for number in range(2)])
