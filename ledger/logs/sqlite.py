@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from ledger.clock import new_id
 from ledger.errors import CorruptLog, InvalidRequest, LogUnavailable
 from ledger.logs import sqlite_checksum as running
 from ledger.logs.base import BATCH_MESSAGES_MAX, Batch, Log, Message, Subscription, Topic
@@ -71,9 +71,7 @@ class SqliteLog(Log):
                 "log keeps its number: ask for that many, or copy the dataset into a new log"
             )
         if not parts:
-            connection.execute(
-                "INSERT INTO topics VALUES(?, ?, ?)", (name, str(uuid.uuid4()), count)
-            )
+            connection.execute("INSERT INTO topics VALUES(?, ?, ?)", (name, new_id(), count))
             connection.executemany(
                 "INSERT INTO partitions SELECT ?, ?, coalesce(max(partition_id), 0) + 1, 0"
                 " FROM partitions",
