@@ -22,7 +22,13 @@ from ledger.logs.kafka_append import Appender
 from ledger.logs.kafka_cluster import Cluster
 from ledger.logs.kafka_group import KafkaSubscription, Partition
 from ledger.logs.kafka_read import Readers
-from ledger.logs.kafka_settings import ABSENT, MESSAGE_BYTES_MAX, TOPIC_CONFIG, guarded_fault
+from ledger.logs.kafka_settings import (
+    ABSENT,
+    MESSAGE_BYTES_MAX,
+    MESSAGE_OVERHEAD_BYTES,
+    TOPIC_CONFIG,
+    guarded_fault,
+)
 
 
 class KafkaLog(Log):
@@ -55,7 +61,8 @@ class KafkaLog(Log):
         self.url = f"kafka://{bootstrap}"
         self._cluster = Cluster(bootstrap, properties, timeout_s)
         self._appender = Appender(self._cluster)
-        self._message_bytes_max = int(properties.get("message.max.bytes", MESSAGE_BYTES_MAX))
+        bytes_max = int(properties.get("message.max.bytes", MESSAGE_BYTES_MAX))
+        self._message_bytes_max = bytes_max - MESSAGE_OVERHEAD_BYTES
         self._replication_factor = replication_factor
         self._readers = Readers(self._cluster)
         self._counts: dict[Topic, int] = {}
@@ -234,7 +241,8 @@ class KafkaLog(Log):
             if size > self._message_bytes_max:
                 raise InvalidRequest(
                     f"message {index} for {self.topic_name(topic)} has {size} bytes with its key, "
-                    f"over the limit of {self._message_bytes_max} (message.max.bytes): shorten it"
+                    f"over the limit of {self._message_bytes_max} (message.max.bytes less "
+                    f"{MESSAGE_OVERHEAD_BYTES}): shorten it"
                 )
 
     def read(self, topic: Topic, partition: int, start: int, stop: int) -> Iterator[Batch]:

@@ -1,10 +1,14 @@
 """Appending to Kafka: all of it in order, or up to some message of each partition and no further.
 
-`kafka_settings.PROMISES` says why nothing is ever stored behind a message that was not.
+`kafka_settings.PROMISES` says why nothing is ever stored behind a message that was not. A broker
+that comes back knows what it has stored already, unless the messages' timestamps are older than
+its `producer.id.expiration.ms` (a day): then what was in flight may be stored twice, which readers
+take for one, by its event ids.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import defaultdict
@@ -17,6 +21,10 @@ from ledger.logs.base import Message
 from ledger.logs.kafka_cluster import Cluster
 from ledger.logs.kafka_settings import SILENT
 
+CONSEQUENCES = frozenset(
+    {"_PURGE_QUEUE", "_PURGE_INFLIGHT", "_FATAL", "_GAPLESS_GUARANTEE", "_STATE"}
+    | {"OUT_OF_ORDER_SEQUENCE_NUMBER"}
+)
 SETTLE_S = 5  # how long messages in flight are waited for once another one has failed
 
 
@@ -42,8 +50,10 @@ class _Reports:
             self.offsets[partition].append(offset)
 
     def fail(self, error: KafkaError, partition: int | None) -> None:
-        """Keep the first error: later ones only follow from it."""
-        if self.error is None:
+        """Keep the first error, but an error that only follows from another gives way to that."""
+        if self.error is None or (
+            self.error.name() in CONSEQUENCES and error.name() not in CONSEQUENCES
+        ):
             self.error, self.partition = error, partition
 
 
@@ -99,6 +109,7 @@ class Appender:
                 except BufferError:
                     self._serve(producer, reports, len(producer) // 2)
                 except KafkaException as e:
+                    _poll(producer)
                     reports.fail(e.args[0], partition)
         self._serve(producer, reports, 0)
 
@@ -114,13 +125,27 @@ class Appender:
             elif now_s > deadline_s:
                 reports.fail(self._cluster.silence(), None)
             else:
-                producer.poll(0.1)
+                _poll(producer)
+
+
+def _poll(producer: Producer) -> None:
+    """Wait a moment for delivery reports, and take those that are there.
+
+    With 0.2 s or more, confluent-kafka would wait all of it. A fatal error is raised here, while
+    the report that tells its reason is still to come.
+    """
+    with contextlib.suppress(KafkaException):
+        producer.poll(0.1)
 
 
 def _abandon(producer: Producer, reports: _Reports) -> None:
     """Send no more, and learn what became of the messages in flight if the broker answers."""
+    deadline_s = time.monotonic()
     if reports.error is not None and reports.error.name() not in SILENT:
         producer.purge(in_flight=False)
-        producer.flush(SETTLE_S)
+        deadline_s += SETTLE_S
+    while len(producer) > 0 and time.monotonic() < deadline_s:
+        _poll(producer)
     producer.purge()
-    producer.flush(1)
+    while len(producer) > 0 and time.monotonic() < deadline_s + 1:
+        _poll(producer)

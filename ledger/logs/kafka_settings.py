@@ -30,7 +30,8 @@ GUARDED = (
     "message.timestamp.type",
     "unclean.leader.election.enable",
 )
-MESSAGE_BYTES_MAX = 1_000_000  # key and value; librdkafka's default for `message.max.bytes`
+MESSAGE_BYTES_MAX = 1_000_000  # librdkafka's default for `message.max.bytes`
+MESSAGE_OVERHEAD_BYTES = 100  # of that, what is not for key and value
 
 # What makes it fast, and may be changed by the user's own properties. By default a reader whose
 # queue once held 100,000 messages fetches no more for a second: on small messages, a factor of 4.
