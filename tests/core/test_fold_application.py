@@ -179,6 +179,58 @@ def test_one_event_renames_everything():
     assert set(history.labels(before).values()) == {"cat"}
 
 
+def test_the_votes_contract_does_not_count():
+    """The label stands under the later contract of item and proposal, whatever the vote names."""
+    history = History.of_classes("cat", "dog")
+    history.item("r", "cat")
+    proposal = history.propose("r", "cat", "dog")
+    history.schema(rename={"dog": "hound"})
+    history.vote(proposal, version=2)
+    assert history.at().item("r").contract_version == 1
+    assert history.labels() == {"r": "hound"}
+
+
+def test_the_new_label_is_split_by_the_items_attributes():
+    """Attributes of its registration decide, whether the geometry is corrected too or not."""
+    for geometry in (None, box(1, 1)):
+        history = History.of_classes("vehicle", "bike")
+        history.schema(split={"vehicle": {"car": "wheels == 4", "cart": "wheels == 2"}})
+        history.item("r#1", "bike", attributes={"wheels": 4.0})
+        history.correct("r#1", "bike", "vehicle", None, geometry, version=1)
+        assert history.at().item("r#1").label == "car"
+
+
+# Conflicts
+
+
+@pytest.mark.parametrize(
+    ("from_label", "from_geometry", "to_geometry", "agreed"),
+    [
+        ("cat", None, None, True),
+        ("dog", None, None, False),
+        (None, None, None, False),
+        ("cat", box(1, 1), box(2, 2), True),
+        ("cat", None, box(2, 2), False),
+    ],
+)
+def test_a_pending_correction_whose_item_has_moved(
+    from_label: str | None,
+    from_geometry: Geometry | None,
+    to_geometry: Geometry | None,
+    agreed: bool,
+):
+    """It is a conflict exactly where accepting it would be stale."""
+    history = History.of_classes("cat", "dog", "cow")
+    history.item("r#1", "cat", box(1, 1))
+    proposal = history.propose("r#1", from_label, "cow", from_geometry, to_geometry)
+    state = history.at()
+    (correction,) = state.record("r").corrections.values()
+    version = state.folds[0].agreed(state.record("r"), correction.proposal)
+    assert version == (1 if agreed else None)
+    outcome = history.outcome(history.vote(proposal))
+    assert outcome is (Outcome.APPLIED if agreed else Outcome.STALE)
+
+
 # Unresolved
 
 

@@ -354,6 +354,29 @@ def test_a_void_copy_of_a_live_correction_takes_nothing_away():
     assert history.outcome(history.vote(proposal)) is Outcome.APPLIED
 
 
+def test_a_void_correction_id_is_of_its_record_only():
+    """In another record of the same partition the id is free."""
+    history = animals()
+    history.item("s", "cat")
+    start = history.head()
+    history.propose("r", "cat", "dog", correction_id="c")
+    history.rollback(start)
+    elsewhere = history.propose("s", "cat", "dog", correction_id="c")
+    assert history.outcome(elsewhere) is Outcome.PROPOSED
+
+
+def test_a_misplaced_event_in_a_void_range_takes_nothing():
+    """Neither its event id nor its correction id."""
+    history = animals()
+    start = history.head()
+    elsewhere = History.of_classes("cat", "dog")
+    proposal = elsewhere.propose("r", "cat", "dog").event
+    misplaced = history.append(proposal, key=b"other")
+    history.rollback(start)
+    assert history.outcome(misplaced) is Outcome.VOID
+    assert history.outcome(history.append(proposal)) is Outcome.PROPOSED
+
+
 def test_a_vote_on_a_void_correction():
     """A correction that is void does not exist."""
     history = animals()
@@ -428,6 +451,16 @@ def test_a_registration_fills_what_a_correction_left_empty():
     assert (item.geometry, item.content) == (box(1, 1), "text")
     assert item.attributes == {"n": 1.0, "area": 1.0}
     assert b'"split":"test"' in state.canonical()
+
+
+def test_what_a_registration_says_is_kept():
+    """Content and attributes are the item's; the source says where it came from."""
+    history = History.of_classes("cat")
+    entry = history.item("r", "cat", attributes={"n": 1.0}, content="text")
+    change: dict[str, Any] = {"record_id": "s", "item_id": "s", "source": "import"}
+    history.append(replace(entry.event, **change))
+    item = history.at().item("s")
+    assert (item.content, item.source, item.attributes) == ("text", "import", {"n": 1.0})
 
 
 def test_a_registration_fills_once():

@@ -132,6 +132,20 @@ def test_an_added_item_takes_its_attributes_from_the_correction():
     assert outcomes(history, large, [("bob", A)]) == [ESCALATED]
 
 
+@pytest.mark.parametrize(("from_label", "version"), [("tumor", 1), (None, 3)])
+def test_an_unresolved_expert_class_is_an_expert_class(from_label: str | None, version: int):
+    """A split makes all parts of an expert class expert, so a label of which nobody knows yet
+    which part it is must not be taken away by a reviewer alone.
+    """
+    history = History.of_classes("tumor", "healthy")
+    history.policy(roles=ROLES, expert_classes=("tumor",))
+    history.item("r", "tumor", version=1)
+    history.schema(split={"tumor": {"benign": "grade <= 1", "malignant": "grade > 1"}})
+    proposal = history.propose("r", from_label, "healthy", version=version)
+    history.propose("r", None, "benign")  # the record has met the split
+    assert history.outcome(history.vote(proposal, by="bob")) is Outcome.ESCALATED
+
+
 # The order of the checks
 
 

@@ -261,8 +261,8 @@ def test_a_verdict_does_not_depend_on_the_day():
     assert history.outcome(tag) is today
 
 
-def test_a_position_is_not_named_under_its_own_offset_only():
-    """The door's verdict and the replay's agree for every governance event of a history."""
+def test_every_verdict_stands():
+    """What was said of a governance event when it was the last is said of it for ever."""
     history, first, second = two_partitions()
     history.item(first, "cat")
     history.tag("v1")
@@ -274,3 +274,27 @@ def test_a_position_is_not_named_under_its_own_offset_only():
     history.item(first, "dog")
     state = history.at()
     assert [state[entry] for entry in entries] == then
+
+
+def test_foretelling_changes_nothing():
+    """`foretell` answers what `apply` would, and leaves the state as it was."""
+    history = History.of_classes("cat", "dog")
+    history.item("r", "cat")
+    before = history.head()
+    history.correct("r", "cat", "dog")
+    for entry in (
+        history.schema(rename={"dog": "hound"}),
+        history.policy(approvals=2),
+        history.tag("v"),
+        history.rollback(before),
+        history.rollback(before, at=before),
+    ):
+        governance = history.governed(entry.offset)
+        told = governance.foretell(entry.offset, entry.event)
+        untouched = history.governed(entry.offset)
+        assert told is history.outcome(entry)
+        assert vars(governance).keys() == vars(untouched).keys()
+        for name in ("changes", "rollbacks", "tags", "named", "live_rollbacks"):
+            assert getattr(governance, name) == getattr(untouched, name)
+        assert governance.contract == untouched.contract
+        assert governance.apply(entry.offset, entry.event) is told

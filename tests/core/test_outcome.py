@@ -13,6 +13,11 @@ def test_what_is_a_refusal():
     assert {outcome.value for outcome in Outcome if not outcome.refused} == NO_REFUSALS
 
 
+def test_every_refusal_has_a_reason():
+    """For people, in words; what is no refusal needs none."""
+    assert all(bool(outcome.reason) is outcome.refused for outcome in Outcome)
+
+
 def test_the_refusals_of_the_design_have_their_names():
     """The names that other programs may rely on."""
     assert {

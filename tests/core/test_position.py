@@ -74,6 +74,11 @@ def test_other_topics_are_ignored():
     assert other.within(mine)
 
 
+def test_the_prefix_of_a_position():
+    """What is compared of it: labels and governance."""
+    assert Position((1,), 2, feedback=(9,), quarantine=(3,)).prefix() == Position((1,), 2)
+
+
 def test_incomparable_positions():
     """Two positions of which neither is before the other."""
     assert not Position((1, 2), 0).comparable(Position((2, 1), 0))
