@@ -3,21 +3,25 @@
 `jsonl` is the canonical form; its SHA-256 is the snapshot's content hash. Parquet and CSV hold the
 same rows as columns `id, record, label, geometry_type, coordinates, split` (coordinates a list of
 numbers; in CSV as JSON). With content, `content` and `attributes` (JSON) follow, for training.
+CSV cells hold exactly what the items do, so that the file can be imported again: in a spreadsheet,
+import them as text, or a label such as `=1+1` is computed.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
+import os
+import re
+import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
+from ledger.clock import new_id
 from ledger.core import canonical
 from ledger.core.events import Attributes, Geometry
 from ledger.core.position import Position
@@ -141,25 +145,34 @@ class Snapshot:
 
                 pq.write_table(table, target)
             case "csv":
-                target.write(self._csv(content=content).encode())
+                target.writelines(self._csv(content=content))
 
-    def _csv(self, *, content: bool) -> str:
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
+    def _csv(self, *, content: bool) -> Iterator[bytes]:
         names = ["id", "record", "label", "geometry_type", "coordinates", "split"]
-        writer.writerow(names + (["content", "attributes"] if content else []))
+        yield _csv_line(names + (["content", "attributes"] if content else []))
         for row in self.rows:
             cells = list(_cells(row))[: 8 if content else 6]
             cells[4] = None if cells[4] is None else json.dumps(cells[4])
-            writer.writerow(cells)
-        return text.getvalue()
+            yield _csv_line(cells)
 
     def save(self, path: Path, format: Format = "jsonl", *, content: bool = False) -> None:
-        """Write the rows to a file, which appears only once it is whole."""
-        partial = path.with_name(path.name + ".partial")
-        try:
-            with partial.open("wb") as file:
+        """Write the rows to a file, which appears, or changes, only once it is whole.
+
+        A link stays a link, and a pipe or a device is written into.
+        """
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:
                 self.write(file, format, content=content)
+            return
+        path = Path(os.path.realpath(path))
+        partial = path.with_name(f".{new_id()}.partial")
+        try:
+            with partial.open("xb") as file:
+                self.write(file, format, content=content)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.exists():
+                shutil.copymode(path, partial)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -187,6 +200,20 @@ def _cells(row: Row) -> tuple[Any, ...]:
         row.content,
         json.dumps(row.attributes, ensure_ascii=False, sort_keys=True) if row.attributes else None,
     )
+
+
+_CSV_QUOTED = re.compile('[",\r\n]')
+
+
+def _csv_line(cells: Iterable[str | None]) -> bytes:
+    """One line as RFC 4180 quotes it; Python's writer leaves a lone carriage return bare, which
+    no reader takes.
+    """
+    texts = ("" if cell is None else cell for cell in cells)
+    quoted = (
+        '"' + text.replace('"', '""') + '"' if _CSV_QUOTED.search(text) else text for text in texts
+    )
+    return (",".join(quoted) + "\n").encode()
 
 
 def _with_content(row: Row) -> bytes:
