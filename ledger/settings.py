@@ -1,20 +1,23 @@
 """Settings, the only place that reads the environment and the configuration file.
 
 Each may stand in `errata.toml` in the working directory (or the file that `ERRATA_CONFIG` names),
-in the environment as `ERRATA_<NAME>`, or be given by a flag; the later of these wins.
+in the environment as `ERRATA_<NAME>`, or be given by a flag; the later of these wins. A variable
+that is empty counts as not set.
 """
 
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -26,7 +29,7 @@ FILE = "errata.toml"
 class Settings(BaseSettings):
     """Where the log is, which dataset, and who acts."""
 
-    model_config = SettingsConfigDict(env_prefix="ERRATA_", extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="ERRATA_", extra="forbid", env_ignore_empty=True)
 
     log: str = "sqlite:///errata.db"
     """`sqlite:///path/to/log.db` or `kafka://host:port[,host:port]`."""
@@ -36,7 +39,7 @@ class Settings(BaseSettings):
     """A Confluent-compatible schema registry's address; without, schemas stand in the log."""
     actor: str | None = None
     """Who acts, where `--as` is not given."""
-    timeout_s: float = 30.0
+    timeout_s: Annotated[float, Field(ge=0, le=86_400)] = 30.0
     """How long to wait for a broker, a registry or a lock."""
     kafka: dict[str, str] = {}
     """Client properties for the brokers, such as security.protocol (in the environment: JSON)."""
@@ -54,8 +57,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags before environment before file."""
         del dotenv_settings, file_secret_settings
-        file = Path(os.environ.get("ERRATA_CONFIG", FILE))
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file))
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _file()))
+
+
+def _file() -> Path:
+    return Path(os.environ.get("ERRATA_CONFIG") or FILE)
 
 
 def load(**flags: Any) -> Settings:
@@ -64,14 +70,29 @@ def load(**flags: Any) -> Settings:
     Raises:
         InvalidSetting: names the setting and the rule.
     """
-    file = os.environ.get("ERRATA_CONFIG")
-    if file is not None and not Path(file).is_file():
+    file = _file()
+    if os.environ.get("ERRATA_CONFIG") and not file.is_file():
         raise InvalidSetting(f"ERRATA_CONFIG names {file}, which is no file")
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise InvalidSetting(f"setting {name}: {first['msg']}") from error
-    except ValueError as error:  # bad TOML, or bad JSON in the environment
-        raise InvalidSetting(f"settings: {error}") from error
+        raise InvalidSetting(_words(error)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"{file} is not TOML: {error}") from error
+    except SettingsError as error:
+        raise InvalidSetting(
+            f"the environment: {error}; such a setting is a JSON object there, as in "
+            """ERRATA_KAFKA='{"security.protocol": "SSL"}'"""
+        ) from error
+    except OSError as error:
+        raise InvalidSetting(f"{file}: {error.strerror}") from error
+
+
+def _words(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{name} is no setting; there are {', '.join(Settings.model_fields)}"
+    # A client's property may be a password; the rest may be shown.
+    value = f" is {first['input']!r}" if len(first["loc"]) == 1 else ""
+    return f"setting {name}{value}: {first['msg']}"

@@ -32,6 +32,8 @@ def build_log(settings: Settings) -> Log:
                 "a Kafka log needs the extra `kafka`: pip install 'errata[kafka]'"
             ) from error
         bootstrap = settings.log.removeprefix(KAFKA).rstrip("/")
+        if not bootstrap:
+            raise InvalidSetting(f"log {settings.log!r} names no broker: write kafka://host:port")
         return KafkaLog(
             bootstrap, settings.dataset, client=settings.kafka, timeout_s=settings.timeout_s
         )
@@ -56,7 +58,18 @@ def sqlite_path(given: str) -> Path:
 
 
 def build_registry(settings: Settings) -> ConfluentRegistry | None:
-    """The schema registry that the settings name, if they name one."""
+    """The schema registry that the settings name, if they name one.
+
+    Raises:
+        InvalidSetting: the address is none.
+    """
     if settings.registry is None:
         return None
-    return ConfluentRegistry(settings.registry, settings.registry_client)
+    if not settings.registry.startswith(("http://", "https://")):
+        raise InvalidSetting(
+            f"registry {settings.registry!r}: an address is http://host:port or https://host:port"
+        )
+    try:
+        return ConfluentRegistry(settings.registry, settings.registry_client)
+    except ValueError as error:  # the client names the property
+        raise InvalidSetting(f"registry {settings.registry!r}: {error}") from error
