@@ -7,7 +7,17 @@ from typing import Any
 
 import click
 
-from ledger.cli import as_json, at_position, open_ledger, print_json, print_table, shared
+from ledger.cli import (
+    as_json,
+    at_position,
+    open_ledger,
+    position_fields,
+    print_fields,
+    print_json,
+    print_line,
+    print_table,
+    shared,
+)
 from ledger.codec import plain
 from ledger.core.events import CorrectionProposed, ItemRegistered, ReviewDecided
 from ledger.core.partitioner import partition_of
@@ -22,15 +32,20 @@ from ledger.replay import State
 @at_position
 @as_json
 def show(*, item: str, at: str, as_json: bool) -> None:
-    """Show ITEM: its label, geometry, split, text, attributes and corrections."""
+    """Show one item: label, geometry, split, text, corrections."""
     ledger = open_ledger()
     fields = _item_fields(ledger.state(at), item)
     if as_json:
         print_json(fields)
         return
-    for name, value in fields.items():
-        if value not in (None, [], {}):
-            click.echo(f"{name:<18} {value if isinstance(value, str) else json.dumps(value)}")
+    shown = {**fields, "position": fields["position_text"]}
+    del shown["position_text"], shown["corrections"]
+    shown |= {f"correction {i}": each for i, each in enumerate(fields["corrections"], 1)}
+    print_fields(
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in shown.items()
+        if value not in (None, [], {})
+    )
 
 
 def _item_fields(state: State, item_id: str) -> dict[str, Any]:
@@ -52,7 +67,7 @@ def _item_fields(state: State, item_id: str) -> dict[str, Any]:
         "content": item.content,
         "source": item.source,
         "contract_version": state.governance.contract.version,
-        "position": state.position.text(),
+        **position_fields(state.position),
         "corrections": [
             {
                 "correction_id": each.proposal.correction_id,
@@ -75,9 +90,10 @@ def _item_fields(state: State, item_id: str) -> dict[str, Any]:
 @at_position
 @as_json
 def blame(*, item: str, at: str, as_json: bool) -> None:
-    """Tell how ITEM came to have its label: every event about it, and what became of each.
+    """Tell how an item came to have its label.
 
-    The event that the label stands by is marked with a star; what a rollback took back is void.
+    Lists every event about it and what became of each. The event that the label stands by is
+    marked with a star; what a rollback took back is void.
     """
     found = open_ledger().history(item, at)
     if not found.steps:
@@ -98,14 +114,14 @@ def blame(*, item: str, at: str, as_json: bool) -> None:
     ]
     print_table(rows, ["", "place", "when", "who", "said", "outcome"])
     for version, label in found.mapped:
-        click.echo(f"contract {version} made it {label_text(label)}")
-    click.echo(f"{item} is {label_text(found.label)}")
+        print_line(f"contract {version} made it {label_text(label)}")
+    print_line(f"{item} is {label_text(found.label)}")
 
 
 def _blame_fields(found: History) -> dict[str, Any]:
     return {
         "id": found.item_id,
-        "position": found.position.text(),
+        **position_fields(found.position),
         "label": found.label if isinstance(found.label, str) else None,
         "exists": found.item is not None,
         "mapped": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -11,9 +12,9 @@ from typing import Any
 import click
 
 from ledger import positions
-from ledger.cli import as_json, open_ledger, print_json, shared
+from ledger.cli import as_json, open_ledger, print_json, print_line, shared
 from ledger.codec import Undecodable
-from ledger.core.events import Event, LabelEvent
+from ledger.core.events import EVENT_TYPES, Event, LabelEvent
 from ledger.core.outcome import Outcome
 from ledger.dataset import Entry
 from ledger.door import as_fields
@@ -21,6 +22,9 @@ from ledger.ledger import Ledger
 from ledger.logs.base import Topic
 
 _POLL_S = 0.2
+_UNDECODABLE = "undecodable"
+_TYPES = (*EVENT_TYPES, _UNDECODABLE)
+_SHOWN_MAX = 160
 _QUIET = ("type", "event_id", "actor", "occurred_at", "contract_version", "item_id", "record_id")
 
 
@@ -29,7 +33,7 @@ _QUIET = ("type", "event_id", "actor", "occurred_at", "contract_version", "item_
 @click.option("--since", metavar="POSITION", help="Begin at this position.")
 @click.option("--until", metavar="POSITION", help="End at this position.")
 @click.option("--item", help="Only events about this item.")
-@click.option("--type", "type_", metavar="EVENT", help="Only events of this type.")
+@click.option("--type", "type_", type=click.Choice(_TYPES), help="Only events of this type.")
 @click.option("-n", "--last", type=click.IntRange(min=0), help="Only the last N.")
 @click.option("--outcomes", is_flag=True, help="Say what became of each event.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is appended from now on.")
@@ -45,7 +49,11 @@ def log(
     follow: bool,
     as_json: bool,
 ) -> None:
-    """List events by time, oldest first; bytes that are no event are listed as `undecodable`."""
+    """List the events on the log, oldest first.
+
+    Bytes that are no event are listed as `undecodable`. The lines of --json can be appended to
+    another dataset that has the same number of partitions.
+    """
     if follow and (until or outcomes):
         raise click.UsageError("--follow goes with neither --until nor --outcomes")
     ledger = open_ledger()
@@ -85,7 +93,7 @@ def _wanted(entry: Entry, item: str | None, type_: str | None) -> bool:
 
 
 def _type(event: Event | Undecodable) -> str:
-    return "undecodable" if isinstance(event, Undecodable) else type(event).__name__
+    return _UNDECODABLE if isinstance(event, Undecodable) else type(event).__name__
 
 
 def _print(entry: Entry, outcome: Outcome | None, *, as_json: bool) -> None:
@@ -103,21 +111,29 @@ def _print(entry: Entry, outcome: Outcome | None, *, as_json: bool) -> None:
         print_json({**place, **fields})
         return
     said = " ".join(
-        f"{name}={value}"
+        f"{name}={_text(value)}"
         for name, value in fields.items()
         if name not in _QUIET and value not in (None, [], {})
     )
-    about = fields.get("item_id", "")
-    who = fields.get("actor", "")
-    became = f" [{outcome}]" if outcome is not None else ""
-    where = f"{entry.topic}/{entry.partition}@{entry.offset}"
-    shown = said if len(said) <= 160 else said[:159] + "…"
-    click.echo(
-        f"{where:<18} {moment:%Y-%m-%d %H:%M:%S} {_type(entry.event)} {about} {who}{became} {shown}"
-    )
+    parts = [
+        f"{f'{entry.topic}/{entry.partition}@{entry.offset}':<18}",
+        f"{moment:%Y-%m-%d %H:%M:%S}",
+        _type(entry.event),
+        fields.get("item_id"),
+        fields.get("actor"),
+        f"[{outcome}]" if outcome is not None else None,
+        said if len(said) <= _SHOWN_MAX else said[: _SHOWN_MAX - 1] + "…",
+    ]
+    print_line(" ".join(part for part in parts if part))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _fields(entry: Entry) -> dict[str, Any]:
     if isinstance(entry.event, Undecodable):
-        return {"type": "undecodable", "reason": entry.event.reason}
+        return {"type": _UNDECODABLE, "reason": entry.event.reason}
     return as_fields(entry.event)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import cast
 
@@ -13,10 +12,12 @@ from ledger.cli import (
     at_position,
     note,
     open_ledger,
+    position_fields,
     print_json,
     print_table,
     shared,
 )
+from ledger.cli import output as standard_output
 from ledger.errors import InvalidRequest
 from ledger.snapshot import Format, Row
 
@@ -26,7 +27,12 @@ _FORMATS = ("jsonl", "parquet", "csv")
 @click.command()
 @shared
 @at_position
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+)
 @click.option(
     "--format",
     "format_",
@@ -38,30 +44,36 @@ _FORMATS = ("jsonl", "parquet", "csv")
 def snapshot(
     *, at: str, output: Path | None, format_: str | None, content: bool, as_json: bool
 ) -> None:
-    """Print the labels at a position as canonical JSON lines, or write them to FILE.
+    """Print the labels at a position, or write them to FILE.
 
-    The SHA-256 of the canonical lines is the snapshot's content hash. With --json and without
-    FILE, print what the snapshot is instead of its lines.
+    The lines are canonical JSON, and their SHA-256 is the snapshot's content hash. With --json and
+    without FILE, print what the snapshot is instead of its lines. FILE appears once it is whole;
+    - is standard output.
     """
+    if output == Path("-"):
+        output = None
     taken = open_ledger().snapshot(at)
-    ending = output.suffix.lstrip(".") if output else ""
+    ending = output.suffix.lower().lstrip(".") if output else ""
     chosen = cast("Format", format_ or (ending if ending in _FORMATS else "jsonl"))
-    summary = {
-        "position": taken.position.text(),
-        "sha256": taken.sha256,
-        "items": len(taken),
-        "contract_version": taken.contract_version,
-        "labels": dict(taken.labels()),
-    }
     if output is not None:
         try:
             taken.save(output, chosen, content=content)
         except OSError as error:
-            raise InvalidRequest(f"{output}: {error.strerror}; nothing was written") from error
+            raise InvalidRequest(
+                f"{output}: {error.strerror or error}; the snapshot was not saved"
+            ) from error
     elif not as_json:
-        taken.write(sys.stdout.buffer, chosen, content=content)
+        taken.write(standard_output(), chosen, content=content)
     if as_json:
-        print_json(summary)
+        print_json(
+            {
+                **position_fields(taken.position),
+                "sha256": taken.sha256,
+                "items": len(taken),
+                "contract_version": taken.contract_version,
+                "labels": dict(taken.labels()),
+            }
+        )
     elif output is not None:
         note(f"{len(taken)} items at {taken.position}, sha256 {taken.sha256}")
 
@@ -72,7 +84,7 @@ def snapshot(
 @click.argument("after", default="head")
 @as_json
 def diff(*, before: str, after: str, as_json: bool) -> None:
-    """List the items that differ between the positions BEFORE and AFTER, sorted by id."""
+    """List the items that differ between two positions, sorted by id."""
     changes = open_ledger().diff(before, after)
     if as_json:
         for change in changes:
@@ -86,8 +98,9 @@ def diff(*, before: str, after: str, as_json: bool) -> None:
             )
         return
     rows = [(change.item_id, _text(change.before), _text(change.after)) for change in changes]
-    print_table(rows, ["item", "before", "after"])
-    note(f"{len(changes)} items differ")
+    if rows:
+        print_table(rows, ["item", "before", "after"])
+    note("1 item differs" if len(rows) == 1 else f"{len(rows)} items differ")
 
 
 def _text(row: Row | None) -> str:
@@ -96,7 +109,7 @@ def _text(row: Row | None) -> str:
         return "-"
     parts = [row.label]
     if row.geometry is not None:
-        numbers = ", ".join(f"{number:g}" for number in row.geometry.coordinates)
+        numbers = ", ".join(repr(x).removesuffix(".0") for x in row.geometry.coordinates)
         parts.append(f"{row.geometry.type} [{numbers}]")
     if row.split:
         parts.append(row.split)

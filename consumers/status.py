@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import click
 
-from ledger.cli import as_json, at_position, open_ledger, print_json, shared
+from ledger.cli import (
+    as_json,
+    at_position,
+    open_ledger,
+    position_fields,
+    print_fields,
+    print_json,
+    shared,
+)
 from ledger.codec import Undecodable
 from ledger.core.contract import Unresolved
 from ledger.core.outcome import Outcome
@@ -24,13 +33,16 @@ _LISTED_MAX = 20
 @at_position
 @as_json
 def status(*, at: str, as_json: bool) -> None:
-    """Show the position, the contract, the labels, what is open and what was refused."""
+    """Show where the ledger stands.
+
+    The position, the contract, the labels, what is open and what was refused.
+    """
     fields = _fields(open_ledger(), at)
     if as_json:
         print_json(fields)
         return
-    for name, value in fields.items():
-        click.echo(f"{name:<18} {_text(value)}")
+    fields["position"] = fields.pop("position_text")
+    print_fields((name, _text(value)) for name, value in fields.items())
 
 
 def _fields(ledger: Ledger, at: str) -> dict[str, Any]:
@@ -49,8 +61,7 @@ def _fields(ledger: Ledger, at: str) -> dict[str, Any]:
     return {
         "dataset": ledger.dataset.log.dataset,
         "log": ledger.dataset.log.url,
-        "position": state.position.as_dict(),
-        "position_text": state.position.text(),
+        **position_fields(state.position),
         "partitions": ledger.dataset.partitions,
         "contract_version": contract.version,
         "classes": sorted(contract.classes),
@@ -91,10 +102,12 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
 
 
 def _text(value: Any) -> str:
-    match value:
-        case dict():
-            return ", ".join(f"{key} {each}" for key, each in value.items()) or "-"  # pyright: ignore[reportUnknownVariableType]
-        case list():
-            return ", ".join(str(each) for each in value) or "-"  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        case _:
-            return str(value)
+    if isinstance(value, dict):
+        pairs = cast("dict[str, Any]", value).items()
+        return ", ".join(f"{key} {each}" for key, each in pairs) or "-"
+    if isinstance(value, list):
+        each_text = (
+            each if isinstance(each, str) else json.dumps(each) for each in cast("list[Any]", value)
+        )
+        return ", ".join(each_text) or "-"
+    return str(value)

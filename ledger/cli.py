@@ -2,30 +2,42 @@
 
 The commands stand in `producers` (what writes) and `consumers` (what reads); the package's entry
 points `errata.commands` are their table of contents, so that nothing here imports them and each
-is loaded only when it is called. Exit codes: 0 done, 1 refused or check failed, 2 wrong usage.
+is loaded only when it is called. Exit codes: 0 done, 1 refused or check failed, 2 wrong usage,
+130 interrupted.
+
+Data goes to standard output, remarks and errors to standard error. JSON is UTF-8 whatever the
+terminal's encoding is. What people read has its control characters escaped, because labels, ids
+and reasons come from anybody: none of them may move a cursor or look like a line of ours.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import entry_points
-from typing import Any, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import click
 import structlog
 from tabulate import tabulate
 
-from ledger.errors import InvalidSetting, LedgerError
+from ledger.core.position import Position
+from ledger.errors import InvalidRequest, InvalidSetting, LedgerError
 from ledger.ledger import Ledger
 from ledger.settings import Settings, load
 
 COMMANDS = "errata.commands"
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells report it
 _F = TypeVar("_F", bound=Callable[..., Any])
 _SHARED = ("log", "dataset", "registry")
+# C0 and C1 controls, line and paragraph separators, and what turns the reading direction.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class Commands(click.Group):
@@ -40,19 +52,48 @@ class Commands(click.Group):
         found = entry_points(group=COMMANDS, name=cmd_name)
         return next(iter(found)).load() if found else None
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run as a program; output that fails outside of a command (`--help`) is a sentence too."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # None where it is closed
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            return super().main(*args, **options)
+        except OSError as error:
+            sys.exit(_told(error))
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run, and say what went wrong in a sentence."""
         try:
-            return super().invoke(ctx)
-        except InvalidSetting as error:
-            click.echo(f"errata: {error}", err=True)
-            ctx.exit(2)
-        except LedgerError as error:
-            click.echo(f"errata: {error}", err=True)
-            ctx.exit(1)
-        except BrokenPipeError:  # the reader of our output has had enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(0)
+            try:
+                return super().invoke(ctx)
+            finally:  # what a full disk cannot take fails here, not when the interpreter ends
+                if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]
+                    sys.stdout.flush()
+        except (LedgerError, OSError, KeyboardInterrupt) as error:
+            ctx.exit(_told(error))
+
+
+def _told(error: BaseException) -> int:
+    """Say what went wrong, and return the exit code."""
+    match error:
+        case KeyboardInterrupt():
+            return INTERRUPTED
+        case OSError():
+            _forget_output()
+            if isinstance(error, BrokenPipeError):  # the reader of our output has had enough
+                return 0
+            note(f"errata: {error.filename or 'standard output'}: {error.strerror or error}")
+            return 1
+        case _:
+            note(f"errata: {error}")
+            return 2 if isinstance(error, InvalidSetting) else 1
+
+
+def _forget_output() -> None:
+    """Send what is still buffered nowhere, so that it does not fail again at the end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def shared(command: _F) -> _F:
@@ -117,23 +158,55 @@ def open_ledger() -> Ledger:
 
 
 def who(actor: str | None) -> str:
-    """Who acts: the flag, else the setting."""
-    actor = actor or settings().actor
+    """Who acts: the flag, else the setting. An empty flag is a mistake (`--as "$UNSET"`) and
+    never somebody else.
+    """
+    actor = settings().actor if actor is None else actor
     if not actor:
         raise click.UsageError("say who acts with --as WHO (or set ERRATA_ACTOR)")
     return actor
 
 
+def output() -> BinaryIO:
+    """Standard output for bytes."""
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
+        raise InvalidRequest("standard output is closed: there is nowhere to write")
+    return sys.stdout.buffer
+
+
 def print_json(value: Any) -> None:
     """One JSON line on standard output."""
-    click.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    click.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def print_table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> None:
     """A table for people; text stays text (a label `1e5` is no number)."""
-    click.echo(tabulate(list(rows), headers=headers, disable_numparse=True))
+    safe = [[printable(str(cell)) for cell in row] for row in rows]
+    click.echo(tabulate(safe, headers=headers, disable_numparse=True))
+
+
+def print_fields(fields: Iterable[tuple[str, str]]) -> None:
+    """Names and values for people, one under the other; further lines of a value are indented."""
+    for name, value in fields:
+        lines = [printable(line) for line in value.split("\n")]
+        click.echo(f"{name:<18} " + f"\n{'':<19}".join(lines))
+
+
+def print_line(text: str) -> None:
+    """One line for people on standard output."""
+    click.echo(printable(text))
 
 
 def note(text: str) -> None:
     """A remark for people, on standard error, so that standard output stays data."""
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
+
+
+def printable(text: str) -> str:
+    """The text on one line, with every control character escaped."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def position_fields(position: Position) -> dict[str, Any]:
+    """A position in every JSON answer: as offsets, and as the text that `--at` takes."""
+    return {"position": position.as_dict(), "position_text": position.text()}

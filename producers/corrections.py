@@ -16,12 +16,20 @@ from ledger.cli import (
     shared,
     who,
 )
+from ledger.core.contract import Unresolved
 from ledger.core.events import CorrectionSource, Decision, Geometry
 from ledger.core.outcome import Outcome
 from ledger.door import admit_geometry, as_fields
+from ledger.errors import InvalidRequest
 from ledger.history import label_text
+from ledger.ledger import Ledger
 from ledger.replay import State
 
+_MEANING = {
+    Outcome.VOTED: "the contract asks for more approvals",
+    Outcome.ESCALATED: "an expert decides",
+    Outcome.STALE: "the item no longer is what the correction corrects, so nothing changed",
+}
 _record = click.option("--record", help="The record, where several have a correction of this id.")
 
 
@@ -48,14 +56,41 @@ def correct(
     actor: str | None,
     as_json: bool,
 ) -> None:
-    """Say that ITEM's label is wrong. Prints the correction's id; a second person reviews it."""
-    if sum((to is not None, remove)) != 1:
+    """Say that ITEM's label or geometry is wrong.
+
+    Prints the correction's id; a second person reviews it. With --geometry alone the label stays.
+    """
+    if to is not None and remove:
+        raise click.UsageError("--to LABEL and --remove exclude each other")
+    if to is None and not remove and (geometry is None or add):
         raise click.UsageError("give the right label with --to LABEL, or --remove")
-    right: Geometry | None = admit_geometry(geometry) if geometry else None
-    correction_id, outcome = open_ledger().correct(
-        item, to=to, actor=who(actor), reason=reason, source=source, to_geometry=right, add=add
+    right = _geometry(geometry)
+    ledger, person = open_ledger(), who(actor)
+    if to is None and not remove:
+        to = _label_now(ledger, item)
+    correction_id, outcome = ledger.correct(
+        item, to=to, actor=person, reason=reason, source=source, to_geometry=right, add=add
     )
-    _tell(correction_id, outcome, as_json=as_json)
+    what = f"the correction of {item!r} to {to!r} by {person!r}"
+    if outcome is Outcome.CLASS_NOT_IN_CONTRACT:
+        contract = ledger.governance.contract
+        classes = ", ".join(repr(name) for name in contract.classes if contract.takes(name))
+        what += f" under contract version {contract.version} (its classes: {classes or 'none'})"
+    _tell(None if outcome.refused else correction_id, outcome, what, as_json=as_json)
+
+
+def _geometry(text: str | None) -> Geometry | None:
+    try:
+        return None if text is None else admit_geometry(text)
+    except InvalidRequest as error:
+        raise click.BadParameter(str(error), param_hint="--geometry") from error
+
+
+def _label_now(ledger: Ledger, item: str) -> str | None:
+    label = ledger.history(item).label
+    if isinstance(label, Unresolved):
+        raise InvalidRequest(f"item {item!r} is {label_text(label)}: give its label with --to")
+    return label
 
 
 @click.command()
@@ -75,17 +110,22 @@ def review(
     actor: str | None,
     as_json: bool,
 ) -> None:
-    """Decide on CORRECTION: accept it, keep the label, or escalate. Alone: list what is open."""
+    """Decide on a correction, or list the open ones.
+
+    Accept CORRECTION, keep the label as it is, or escalate to an expert.
+    """
     ledger = open_ledger()
     if correction is None:
         _list_open(ledger.state(), as_json=as_json)
         return
     if decision is None:
         raise click.UsageError("say what you decide: accept, keep or escalate")
+    person = who(actor)
     outcome = ledger.review(
-        correction, decision, actor=who(actor), rationale=rationale, record_id=record
+        correction, decision, actor=person, rationale=rationale, record_id=record
     )
-    _tell(correction, outcome, as_json=as_json)
+    what = f"{decision} of correction {correction!r} by {person!r}"
+    _tell(correction, outcome, what, as_json=as_json)
 
 
 @click.command()
@@ -98,20 +138,26 @@ def review(
 def withdraw(
     *, correction: str, reason: str | None, record: str | None, actor: str | None, as_json: bool
 ) -> None:
-    """Take CORRECTION back; only who proposed it may."""
-    outcome = open_ledger().withdraw(correction, actor=who(actor), reason=reason, record_id=record)
-    _tell(correction, outcome, as_json=as_json)
+    """Take a correction back; only who proposed it may."""
+    person = who(actor)
+    outcome = open_ledger().withdraw(correction, actor=person, reason=reason, record_id=record)
+    _tell(
+        correction,
+        outcome,
+        f"withdrawal of correction {correction!r} by {person!r}",
+        as_json=as_json,
+    )
 
 
-def _tell(correction_id: str, outcome: Outcome, *, as_json: bool) -> None:
+def _tell(correction_id: str | None, outcome: Outcome, what: str, *, as_json: bool) -> None:
+    reason = outcome.reason or _MEANING.get(outcome)
     if as_json:
-        print_json({"correction_id": correction_id, "outcome": outcome.value})
-    else:
-        if not outcome.refused:
-            click.echo(correction_id)
-        note(f"{outcome.value}: {outcome.reason}" if outcome.refused else outcome.value)
+        print_json({"correction_id": correction_id, "outcome": outcome.value, "reason": reason})
     if outcome.refused:
-        click.get_current_context().exit(1)
+        raise InvalidRequest(f"{what} is refused as {outcome}: {reason}; nothing changed")
+    if not as_json:
+        click.echo(correction_id)
+        note(f"{outcome}: {reason}" if reason else outcome.value)
 
 
 def _list_open(state: State, *, as_json: bool) -> None:
@@ -134,5 +180,7 @@ def _list_open(state: State, *, as_json: bool) -> None:
                 ", ".join(f"{who} {decision}" for who, decision in each.votes.items()),
             )
         )
-    if not as_json:
+    if not as_json and not rows:
+        note("no correction is open")
+    elif not as_json:
         print_table(rows, ["correction", "item", "from", "to", "by", "status", "votes"])

@@ -10,6 +10,7 @@ from ledger.cli import (
     at_position,
     note,
     open_ledger,
+    position_fields,
     print_json,
     print_table,
     shared,
@@ -38,7 +39,10 @@ def tag(
     actor: str | None,
     as_json: bool,
 ) -> None:
-    """Give a position the version name NAME, with its content hash. Alone: list the versions."""
+    """Give a position a version name, or list the versions.
+
+    A version keeps the content hash of its snapshot. A name is given once.
+    """
     ledger = open_ledger()
     if name is None:
         _list([each.event for each in ledger.governance.tags.values()], as_json=as_json)
@@ -58,6 +62,9 @@ def _list(tags: list[VersionTagged], *, as_json: bool) -> None:
         (each.name, each.position.prefix().text(), each.content_hash or "", each.actor)
         for each in tags
     ]
+    if not rows:
+        note("no version is tagged")
+        return
     print_table(rows, ["version", "position", "sha256", "by"])
 
 
@@ -71,15 +78,15 @@ def _list(tags: list[VersionTagged], *, as_json: bool) -> None:
 def rollback(
     *, to: str, reason: str, approved_by: str | None, actor: str | None, as_json: bool
 ) -> None:
-    """Go back to a position, with one event; the position reached is printed.
+    """Go back to a position, with one event.
 
-    Everything that came after stays in the log and is void from here on; older positions still
-    read it, and a rollback can itself be rolled back.
+    The position reached is printed. Everything that came after the one given stays in the log and
+    is void from here on; older positions still read it, and a rollback can be rolled back itself.
     """
     ledger = open_ledger()
     position = ledger.rollback(to, actor=who(actor), approved_by=approved_by, reason=reason)
     if as_json:
-        print_json({"position": position.as_dict(), "text": position.text()})
+        print_json(position_fields(position))
     else:
         note(f"rolled back to {to}")
         click.echo(position.text())
