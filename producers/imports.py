@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, NoReturn, cast
 
 import click
 
-from ledger.cli import acting, as_json, note, open_ledger, print_json, shared, who
+from ledger.cli import (
+    acting,
+    as_json,
+    note,
+    open_ledger,
+    position_fields,
+    print_json,
+    shared,
+    who,
+)
+from ledger.core.events import ItemRegistered
 from ledger.core.outcome import Outcome
+from ledger.dataset import Entry
 from ledger.door import read_line
-from ledger.errors import InvalidRequest
+from ledger.errors import InvalidRequest, LogUnavailable
+from ledger.ledger import Ledger
+from producers.sources import (
+    Source,
+    at_line,
+    csv_rows,
+    header_of,
+    lines,
+    open_source,
+    rereadable,
+)
 
 _HARMLESS = (Outcome.REGISTERED, Outcome.FILLED, Outcome.DUPLICATE)
+_NAMED_MAX = 5
+# A number as JSON writes it: `nan`, `1_000` and `007` are texts.
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +64,14 @@ class Columns:
 
 @click.command("import")
 @shared
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @click.option(
-    "--format", "kind", type=click.Choice(["jsonl", "csv"]), help="[default: by the file's ending]"
+    "--format",
+    "kind",
+    type=click.Choice(["jsonl", "csv"]),
+    help="[default: by the file's ending, else jsonl]",
 )
+@click.option("--delimiter", default=",", show_default=True, help="Between the cells of a CSV.")
 @click.option("--id", "id_", default="id", show_default=True, help="Column of the item id.")
 @click.option("--label", default="label", show_default=True, help="Column of the label.")
 @click.option("--content", default="content", show_default=True, help="Column of the text.")
@@ -48,13 +79,15 @@ class Columns:
 @click.option("--attribute", "attributes", multiple=True, help="A column to keep; repeatable.")
 @click.option("--ignore", "ignored", multiple=True, help="A column to leave out; repeatable.")
 @click.option("--add-classes", is_flag=True, help="Add labels that the contract lacks as classes.")
+@click.option("--approved-by", metavar="WHO", help="The second person who adds the classes.")
 @click.option("--source", help="Where the labels come from [default: the file's name].")
 @acting
 @as_json
 def import_(
     *,
     file: Path,
-    kind: Literal["jsonl", "csv"] | None,
+    kind: str | None,
+    delimiter: str,
     id_: str,
     label: str,
     content: str,
@@ -62,122 +95,204 @@ def import_(
     attributes: tuple[str, ...],
     ignored: tuple[str, ...],
     add_classes: bool,
+    approved_by: str | None,
     source: str | None,
     actor: str | None,
     as_json: bool,
 ) -> None:
-    """Register the items of FILE: an id each, and a label, text, split and attributes if given.
+    """Register the items of a JSON Lines or CSV file; - is standard input.
 
-    JSON lines may also hold `record`, `geometry` {type, coordinates} and `attributes` {name:
-    value}; an exported snapshot can be imported as it is. The file is checked whole first. Items
-    that are registered already are left as they are.
+    Each has an id and, if given, a label, text, split, record, geometry {type, coordinates} and
+    attributes {name: value}; an exported snapshot can be imported as it is. In CSV an empty cell
+    is absent, an --attribute that reads as a number is one, and a geometry stands in the columns
+    geometry_type and coordinates. The file is checked whole first. Items that are registered
+    already are left as they are.
     """
-    columns = Columns(id_, label, content, split, attributes, ignored)
-    read = _csv if (kind or file.suffix.lstrip(".")) == "csv" else _jsonl
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise click.UsageError(f"--delimiter {delimiter!r}: one character, such as ';'")
     ledger, person = open_ledger(), who(actor)
-
-    def events() -> Iterator[dict[str, Any]]:
-        return _events(file, read, columns, {"actor": person, "source": source or file.name})
-
-    labels: dict[str, int] = {}
-    for number, event in enumerate(events(), 1):
-        if event["label"] is not None:
-            labels.setdefault(event["label"], number)
-    ledger.check(events())
-    contract = ledger.governance.contract
-    missing = [name for name in labels if not contract.takes(name)]
-    if missing and not add_classes:
-        raise InvalidRequest(
-            f"{file}: the label {missing[0]!r} of item {labels[missing[0]]} is no class of "
-            f"contract version {contract.version}; add the classes first, or give --add-classes. "
-            "Nothing was appended"
+    opened = open_source(file)
+    with opened.file, rereadable(opened).file as rows:
+        items = Items(
+            Source(opened.name, rows),
+            Columns(id_, label, content, split, attributes, ignored),
+            delimiter if (kind or file.suffix.lower().lstrip(".")) == "csv" else None,
+            {"actor": person, "source": source or file.name},
         )
-    if missing:
-        ledger.add_classes(missing, actor=person)
-    before = ledger.resolve()
-    ledger.append_all(events())
-    outcomes = ledger.outcomes_after(before)
-    position = ledger.resolve()
-    if as_json:
-        print_json({"outcomes": outcomes, "position": position.as_dict()})
-    else:
-        note(", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())))
-        click.echo(position.text())
-    if any(outcome not in _HARMLESS for outcome in outcomes):
-        click.get_current_context().exit(1)
+        missing = _check(ledger, items, add_classes=add_classes)
+        if missing:
+            ledger.add_classes(missing, actor=person, approved_by=approved_by)
+        places = _append(ledger, items)
+    _report(ledger, opened.name, places, as_json=as_json)
 
 
-Read = Callable[[Path, Columns], Iterator[tuple[int, Mapping[str, Any]]]]
+@dataclass
+class Items:
+    """The registrations of a source; knows the line that it gave last.
 
+    Attributes:
+        source: can be read again.
+        columns: which column holds what.
+        delimiter: of a CSV; None where the source is JSON lines.
+        constant: fields that all of them share.
+        line: of the registration given last.
+    """
 
-def _events(
-    file: Path, read: Read, columns: Columns, constant: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """One registration per row; errors name the file and the line."""
-    for number, row in read(file, columns):
+    source: Source
+    columns: Columns
+    delimiter: str | None
+    constant: Row
+    line: int = 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """One registration per row, from the first.
+
+        Raises:
+            InvalidRequest: names the rule; `line` is where.
+        """
+        self.source.file.seek(0)
+        rows = self._json_rows() if self.delimiter is None else self._csv_rows(self.delimiter)
+        return (self._event(row) for row in rows)
+
+    def _json_rows(self) -> Iterator[Row]:
+        for group in lines(self.source):
+            for self.line, line in group:
+                yield read_line(line)
+
+    def _csv_rows(self, delimiter: str) -> Iterator[Row]:
+        rows = csv_rows(self.source, delimiter)
+        self.line = 1
+        header = header_of(rows)
+        if header and self.columns.id not in header:
+            names = ", ".join(repr(name) for name in header)
+            raise InvalidRequest(
+                f"there is no column {self.columns.id!r}, the columns are {names}: say with --id "
+                "which holds the item's id, or with --delimiter what stands between cells"
+            )
+        for self.line, cells in rows:
+            if len(cells) != len(header):
+                raise InvalidRequest(
+                    f"the row has {len(cells)} cells and the header {len(header)} columns"
+                )
+            yield self._typed(
+                {name: cell for name, cell in zip(header, cells, strict=True) if cell}
+            )
+
+    def _typed(self, row: dict[str, Any]) -> Row:
+        """The row with numbers, geometry and attributes as such."""
+        for name in self.columns.attributes:
+            if name in row and _NUMBER.fullmatch(row[name]):
+                row[name] = float(row[name])
+        for name in ("attributes", "coordinates"):
+            if name in row and name not in self.columns.ignored:
+                try:
+                    row[name] = json.loads(row[name])
+                except ValueError as error:
+                    raise InvalidRequest(f"{name} is no JSON: {row[name][:60]!r}") from error
+        named = {"geometry_type": "type", "coordinates": "coordinates"}
+        if named.keys() & row.keys() and not named.keys() & {*self.columns.ignored}:
+            row["geometry"] = {named[name]: row.pop(name) for name in named if name in row}
+        return row
+
+    def _event(self, row: Row) -> dict[str, Any]:
+        columns = self.columns
         unused = row.keys() - columns.known()
         if unused:
-            name = min(unused, key=str)
+            name = min(unused)
             raise InvalidRequest(
-                f"{file}, line {number}: {name!r} has no meaning here; keep it with --attribute "
-                f"{name} or leave it out with --ignore {name}. Nothing was appended"
+                f"{name!r} has no meaning here; keep it with --attribute {name} or leave it out "
+                f"with --ignore {name}"
             )
+        row = {name: value for name, value in row.items() if name not in columns.ignored}
         item_id = row.get(columns.id)
         if not isinstance(item_id, str) or not item_id:
             raise InvalidRequest(
-                f"{file}, line {number}: {columns.id!r} must be the item's id, a non-empty text; "
-                f"it is {item_id!r}. Nothing was appended"
+                f"{columns.id!r} must be the item's id, a text in quotes that is not empty; it is "
+                f"{item_id!r}"
             )
-        attributes = {name: row[name] for name in columns.attributes if row.get(name) is not None}
-        yield {
-            "type": "ItemRegistered",
+        attributes: Any = row.get("attributes")
+        if attributes is not None and not isinstance(attributes, dict):
+            raise InvalidRequest(f"attributes must be an object {{name: value}}: {attributes!r}")
+        kept = {name: row[name] for name in columns.attributes if row.get(name) is not None}
+        return {
+            "type": ItemRegistered.__name__,
             "item_id": item_id,
             "record_id": row.get("record") or item_id.partition("#")[0],
             "label": row.get(columns.label),
             "content": row.get(columns.content),
             "split": row.get(columns.split),
             "geometry": row.get("geometry"),
-            "attributes": {**cast("dict[str, Any]", row.get("attributes") or {}), **attributes},
-            **constant,
+            "attributes": {**cast("dict[str, Any]", attributes or {}), **kept},
+            **self.constant,
         }
 
 
-def _jsonl(file: Path, columns: Columns) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    del columns
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    yield number, read_line(line)
-                except InvalidRequest as error:
-                    message = f"{file}, line {number}: {error}. Nothing was appended"
-                    raise InvalidRequest(message) from error
-
-
-def _csv(file: Path, columns: Columns) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Empty cells are absent; an attribute that reads as a number is one."""
-    with file.open(encoding="utf-8-sig", newline="") as text:
-        reader = csv.DictReader(text, strict=True)
-        try:
-            for row in reader:
-                if None in row or None in row.values():
-                    raise InvalidRequest(
-                        f"{file}, line {reader.line_num}: the row does not have the columns of "
-                        "the header. Nothing was appended"
-                    )
-                cells: dict[str, Any] = {name: cell for name, cell in row.items() if cell}
-                for name in columns.attributes:
-                    if name in cells:
-                        cells[name] = _number(cells[name])
-                yield reader.line_num, cells
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise InvalidRequest(
-                f"{file}, line {reader.line_num + 1}: {error}. Nothing was appended"
-            ) from error
-
-
-def _number(cell: str) -> float | str:
+def _check(ledger: Ledger, items: Items, *, add_classes: bool) -> list[str]:
+    """Refuse the first item that could not be registered; return the classes to be added."""
+    contract = ledger.governance.contract
+    seen: dict[str, int] = {}
+    missing: dict[str, None] = {}
     try:
-        return float(cell)
-    except ValueError:
-        return cell
+        for event in items:
+            ledger.check([event])
+            before = seen.setdefault(event["item_id"], items.line)
+            if before != items.line:
+                _refuse(f"item {event['item_id']!r} stands on line {before} too")
+            label = event["label"]
+            if label is not None and not contract.takes(label):
+                if not add_classes:
+                    _refuse(
+                        f"the label {label!r} is no class of contract version {contract.version}; "
+                        "add the classes first, or give --add-classes"
+                    )
+                missing[label] = None
+    except InvalidRequest as error:
+        raise InvalidRequest(
+            f"{at_line(items.source, items.line, error)}. Nothing was appended"
+        ) from error
+    return list(missing)
+
+
+def _refuse(rule: str) -> NoReturn:
+    raise InvalidRequest(rule)
+
+
+def _append(ledger: Ledger, items: Items) -> set[tuple[int, int]]:
+    """Append all; the partition and offset of each."""
+    try:
+        places = ledger.append_all(items).places
+    except LogUnavailable as error:
+        raise LogUnavailable(
+            f"{error}. {error.acknowledged} items of {items.source.name} are registered; import it "
+            "again, they are left as they are",
+            acknowledged=error.acknowledged,
+        ) from error
+    return {(partition, offset) for _, partition, offset in places}
+
+
+def _report(ledger: Ledger, name: str, places: set[tuple[int, int]], *, as_json: bool) -> None:
+    """Tell what became of the registrations at these places."""
+    counts: Counter[Outcome] = Counter()
+    refused: list[str] = []
+
+    def observe(entry: Entry, outcome: Outcome) -> None:
+        event = entry.event
+        if isinstance(event, ItemRegistered) and (entry.partition, entry.offset) in places:
+            counts[outcome] += 1
+            if outcome not in _HARMLESS:
+                refused.append(f"{event.item_id!r} ({outcome})")
+
+    ledger.state(observe=observe)
+    position = ledger.resolve()
+    if as_json:
+        print_json({"outcomes": counts, **position_fields(position)})
+    else:
+        found = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
+        note(found or f"{name} holds no item")
+        click.echo(position.text())
+    if refused:
+        named = ", ".join(refused[:_NAMED_MAX]) + (", ..." if len(refused) > _NAMED_MAX else "")
+        raise InvalidRequest(
+            f"{len(refused)} of the items of {name} are refused and stay what they were: {named}. "
+            "Change an item with `errata correct`"
+        )

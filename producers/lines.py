@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
-from ledger.cli import as_json, note, open_ledger, print_json, shared
+from ledger.cli import as_json, note, open_ledger, position_fields, print_json, shared
 from ledger.door import read_line
-from ledger.errors import InvalidRequest
+from ledger.errors import InvalidRequest, LogUnavailable
 from ledger.ledger import Ledger
+from producers.sources import STANDARD_INPUT, Source, at_line, lines, open_source
+
+Fields = dict[str, Any]
 
 
 @click.command()
@@ -20,70 +23,122 @@ from ledger.ledger import Ledger
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @as_json
 def append(*, file: Path, as_json: bool) -> None:
-    """Append the events of FILE (JSON lines; - is standard input) and print the position reached.
+    """Append the events of FILE: JSON lines; - is standard input.
 
     A line names the event's `type` and fields. Left out, `event_id`, `occurred_at`,
     `contract_version` and the `at` of a contract change are stamped. A file is checked whole
     before anything is appended; standard input is appended as it comes, up to the first bad line.
+    The position reached is printed. What the fold refuses stands on the log all the same: see
+    `errata log --outcomes`.
     """
     ledger = open_ledger()
-    if str(file) == "-":
-        count = _append(ledger, Lines("standard input", sys.stdin.buffer))
-    else:
-        try:
-            with file.open("rb") as source:
-                if source.seekable():
-                    _check(ledger, Lines(str(file), source))
-                    source.seek(0)
-                count = _append(ledger, Lines(str(file), source))
-        except OSError as error:
-            raise InvalidRequest(f"{file}: {error.strerror}") from error
+    source = open_source(file)
+    with source.file:
+        appending = _Appending(ledger, source)
+        if file != STANDARD_INPUT and source.file.seekable():
+            appending.check()
+            source.file.seek(0)
+        appending.run()
     position = ledger.resolve()
     if as_json:
-        print_json({"appended": count, "position": position.as_dict(), "text": position.text()})
+        print_json({"appended": appending.stored, **position_fields(position)})
     else:
         click.echo(position.text())
 
 
-class Lines:
-    """The events of a source of JSON lines; knows the line that it gave last.
+@dataclass
+class _Appending:
+    """A source on its way into the log.
 
-    Empty lines are passed over.
+    Attributes:
+        stored: how many of its events are known to be on the log.
+        line: the last line before which everything is.
     """
 
-    def __init__(self, name: str, source: Iterable[bytes]) -> None:
-        self.name = name
-        self.number = 0
-        self._source = source
+    ledger: Ledger
+    source: Source
+    stored: int = 0
+    line: int = 0
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for line in self._source:
-            self.number += 1
-            if line.strip():
-                yield read_line(line)
+    def check(self) -> None:
+        """Refuse the first event that could not be appended, appending nothing."""
+        for _, _, error in self._groups():
+            if error is not None:
+                raise InvalidRequest(f"{error}. Nothing was appended") from error
 
-    def refusal(self, error: InvalidRequest) -> str:
-        """The error with the place it is about."""
-        _, _, rule = str(error).rpartition(f"event {self.number}: ")
-        return f"{self.name}, line {self.number}: {rule}"
+    def run(self) -> None:
+        """Append, and when that ends early say how far it came."""
+        try:
+            for last, events, error in self._groups():
+                self._append(events)
+                self.line = last
+                if error is not None:
+                    raise InvalidRequest(
+                        f"{error}. The {self.stored} events before it are appended, up to "
+                        f"position {self.ledger.resolve()}; mend the line and go on from it"
+                    ) from error
+        except LogUnavailable as error:
+            stored = self.stored + error.acknowledged
+            raise LogUnavailable(
+                f"{error}. Of {self.source.name} {stored} events are stored, {self._reached()}",
+                acknowledged=stored,
+            ) from error
+        except KeyboardInterrupt:
+            note(f"interrupted; of {self.source.name} {self._reached()}")
+            raise
+
+    def _reached(self) -> str:
+        return f"all up to line {self.line}; append it again from line {self.line + 1} on"
+
+    def _append(self, events: list[Fields]) -> None:
+        done = self.ledger.append_all(events)
+        self.stored += len(done.places)
+        for _, event, outcome in done.refused:
+            name = type(event).__name__
+            note(f"{self.source.name}: {name} {event.event_id} is {outcome}: {outcome.reason}")
+
+    def _groups(self) -> Iterator[tuple[int, list[Fields], InvalidRequest | None]]:
+        """Good events in a row, the number of the last one's line, and what ended the row."""
+        last = 0
+        groups = lines(self.source)
+        while True:
+            events: list[Fields] = []
+            try:
+                group = next(groups, None)
+                for number, line in group or ():
+                    events.append(self._event(number, line))
+                    last = number
+            except InvalidRequest as error:
+                yield last, events, error
+                return
+            if group is None:
+                return
+            yield last, events, None
+
+    def _event(self, number: int, line: bytes) -> Fields:
+        try:
+            fields = read_line(line)
+            _refuse_foreign(fields, self.ledger.dataset.partitions)
+            self.ledger.check([fields])
+        except InvalidRequest as error:
+            raise at_line(self.source, number, error) from error
+        return fields
 
 
-def _check(ledger: Ledger, lines: Lines) -> None:
-    try:
-        ledger.check(lines)
-    except InvalidRequest as error:
-        raise InvalidRequest(f"{lines.refusal(error)}. Nothing was appended") from error
-
-
-def _append(ledger: Ledger, lines: Lines) -> int:
-    try:
-        done = ledger.append_all(lines)
-    except InvalidRequest as error:
+def _refuse_foreign(fields: Fields, partitions: int) -> None:
+    """Refuse what another log's `errata log --json` gives and this log cannot mean."""
+    if fields.get("type") == "undecodable":
         raise InvalidRequest(
-            f"{lines.refusal(error)}. The lines before it are appended, up to position "
-            f"{ledger.resolve()}; mend the line and go on from it"
-        ) from error
-    for _, event, outcome in done.refused:
-        name = type(event).__name__
-        note(f"{lines.name}: {name} {event.event_id} is {outcome.value}: {outcome.reason}")
-    return len(done.places)
+            "these bytes were no event on the log that the line comes from, and cannot be "
+            "appended; take the line out (offsets after it in its partition move down by one)"
+        )
+    for name in ("at", "to", "position", "based_on"):
+        value = fields.get(name)
+        labels = cast("Fields", value).get("labels") if isinstance(value, dict) else value
+        count = len(cast("list[object]", labels)) if isinstance(labels, list) else partitions
+        if count != partitions:
+            raise InvalidRequest(
+                f"{fields.get('type')}: {name} names {count} label partitions and this dataset has "
+                f"{partitions}: a position holds for one layout only. Leave out `based_on` and the "
+                "`at` of a contract change (it is stamped); tag and roll back here anew"
+            )
