@@ -200,6 +200,15 @@ def test_the_new_label_is_split_by_the_items_attributes():
         assert history.at().item("r#1").label == "car"
 
 
+def test_the_new_label_is_split_by_the_geometry_that_stands():
+    """A correction without a geometry leaves the item's, and its area decides."""
+    history = History.of_classes("vehicle", "bike")
+    history.schema(split=BY_AREA)
+    history.item("r#1", "bike", box(5, 5))
+    history.correct("r#1", "bike", "vehicle", version=1)
+    assert history.labels() == {"r#1": "truck"}
+
+
 # Conflicts
 
 

@@ -230,6 +230,8 @@ def test_the_proposer_may_withdraw():
         if decision:
             history.vote(proposal, "escalate")
         assert history.outcome(history.withdraw(proposal)) is Outcome.WITHDRAWN
+        (correction,) = history.at().record("r").corrections.values()
+        assert (correction.status, correction.open) == (Outcome.WITHDRAWN, False)
         assert outcomes(history, proposal, [("zoe", A)]) == [DECIDED]
         assert history.labels() == {"r": "cat"}
 

@@ -159,6 +159,17 @@ def test_bad_rollback(to: Position):
     assert history.at().canonical() == before
 
 
+@pytest.mark.parametrize("governance", [1, 2])
+def test_to_must_lie_before_at(governance: int):
+    """A closed `to` that is beyond `at`, here in the labels, takes nothing back."""
+    history, heads = three_steps()
+    history.policy(approvals=2)
+    at = Position(heads[1].labels, history.head().governance)
+    to = Position(heads[2].labels, governance)
+    assert history.outcome(history.rollback(to, at=at)) is Outcome.BAD_ROLLBACK
+    assert history.labels() == {"r": "cow"}
+
+
 def test_at_must_be_closed():
     """An `at` below an earlier rollback's `at` is not closed."""
     history, heads = three_steps()
