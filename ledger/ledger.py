@@ -221,6 +221,8 @@ class Ledger(Reading):
             reviewer: the second person, an admin once roles are named.
             **more: `reason`, `guideline` and other fields of `VersionTagged`.
         """
+        if positions.is_moment(name):
+            raise InvalidRequest(f"version name {name!r} reads as a timestamp; choose another")
         position = self.resolve(at)
         snapshot = self.snapshot(position)
         tags = self.governance.tags.values()

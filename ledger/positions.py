@@ -43,7 +43,10 @@ def resolve(
             (naming the greatest closed position below).
     """
     if isinstance(where, str):
-        where = _parse(governance, where.strip())
+        name = where.strip()
+        if name in governance.tags:  # it was closed when it was tagged, and its prefix is the same
+            return _there(governance.tags[name].event.position.prefix(), dataset, end)
+        where = _parse(governance, name)
     if where == HEAD:
         return governance.floor(end)
     if isinstance(where, datetime):
@@ -55,8 +58,6 @@ def resolve(
 def _parse(governance: Governance, text: str) -> str | datetime | Position:
     if text == HEAD:
         return HEAD
-    if text in governance.tags:
-        return governance.tags[text].event.position
     if "=" in text:
         try:
             return vectors.parse(text)
@@ -71,6 +72,15 @@ def _parse(governance: Governance, text: str) -> str | datetime | Position:
             "2026-01-31T12:00:00Z, no offsets such as labels=12,40,7,9;governance=3, and not 'head'"
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def is_moment(text: str) -> bool:
+    """Whether the text reads as a timestamp, and so can't name a version."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _at_time(dataset: Dataset, end: Position, moment: datetime) -> Position:
@@ -90,7 +100,18 @@ def _at_time(dataset: Dataset, end: Position, moment: datetime) -> Position:
 def _checked(
     dataset: Dataset, governance: Governance, end: Position, position: Position
 ) -> Position:
-    position = position.prefix()
+    position = _there(position.prefix(), dataset, end)
+    floor = governance.floor(position)
+    if not floor.same_prefix(position):
+        raise InvalidRequest(
+            f"position {position} is not closed: it includes an event whose contract change or "
+            f"rollback range it leaves out. The greatest closed position below is {floor}"
+        )
+    return position
+
+
+def _there(position: Position, dataset: Dataset, end: Position) -> Position:
+    """The position, if it is within the log."""
     if len(position.labels) != dataset.partitions:
         raise InvalidRequest(
             f"position {position} names {len(position.labels)} label partitions; dataset "
@@ -108,10 +129,4 @@ def _checked(
             raise InvalidRequest(
                 f"position {position} is beyond the end of {place}: offset {offset} of {stop}"
             )
-    floor = governance.floor(position)
-    if not floor.same_prefix(position):
-        raise InvalidRequest(
-            f"position {position} is not closed: it includes an event whose contract change or "
-            f"rollback range it leaves out. The greatest closed position below is {floor}"
-        )
     return position

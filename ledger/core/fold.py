@@ -8,7 +8,7 @@ version that the event carries, never on how far governance or another partition
 **Which contract.** Class names in an event are read under its own `contract_version`. What it may
 do (roles, approvals, expert classes) is judged under the highest version that any live event of
 its record carried so far, itself included, refused ones too; only events refused as
-`unknown_contract` or `misplaced` do not count.
+`unknown_contract` or `misplaced`, and late redeliveries of void events, do not count.
 
 **Identity.** Natural keys are scoped by record: item id, correction id, correction id and
 reviewer. The first unrefused live event takes one; a second is a `duplicate`, or an `id_conflict`
@@ -21,6 +21,7 @@ from stale.
 
 Settled here, where the meaning leaves room:
 
+- A late redelivery of a void event has no effect at all: not even its contract version counts.
 - A misplaced event has no effect on its record at all, for whether it shares a partition with the
   record depends on the number of partitions.
 - Permission to propose or register is checked before identity, as a vote's is.
@@ -126,9 +127,9 @@ class PartitionFold:
         if not self.contracts.admits(event.contract_version, self.partition, offset):
             return Outcome.UNKNOWN_CONTRACT
         record = self.records.setdefault(event.record_id, Record())
-        record.contract_version = max(record.contract_version, event.contract_version)
         if event.event_id in record.void_event_ids:
             return Outcome.DUPLICATE
+        record.contract_version = max(record.contract_version, event.contract_version)
         contract = self.contracts.at(record.contract_version)
         return HANDLERS[type(event)](self, record, contract, event)
 

@@ -27,6 +27,9 @@ Settled here, where the meaning leaves room:
   whose position is not closed or does not fit the chain is a `bad_position`, as is a contract
   change whose `at` has another number of partitions.
 - `to` equal to `at` would void nothing: `bad_rollback`.
+- Whoever writes governance is trusted to name only what there is: an `at` lower than the heads
+  that were there, or a position beyond the log's end, is taken at its word. The first can open
+  positions that were closed; tags are read at their own position all the same.
 """
 
 from __future__ import annotations
@@ -132,7 +135,7 @@ class Governance:
         return any(rollback.voids(offset) for rollback in self.live_rollbacks)
 
     def spans(self, partition: int, stop: int) -> list[Span]:
-        """`[0, stop)` of a label partition as alternating live and void ranges, in order."""
+        """`[0, stop)` of a label partition as live and void ranges, in order and without gaps."""
         cuts = sorted(
             (rollback.event.to.labels[partition], rollback.event.at.labels[partition])
             for rollback in self.live_rollbacks

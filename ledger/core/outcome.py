@@ -1,6 +1,6 @@
 """What became of an event. Expected refusals are values, so that a log stays replayable for ever.
 
-The refusals stand in order of precedence, as far as one event can meet several of them.
+In which order an event's rules are checked is written in `fold` and `governance`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@
 
 Rules are parsed, never evaluated as code, and their length and depth are bounded. Logic has three
 values (Kleene): a comparison with a missing attribute, or of a number with a string, is unknown,
-and unknown matches nothing.
+and unknown matches nothing. What parses must never change, so nothing here asks Python's Unicode
+tables: digits and spaces are ASCII, and any character beyond ASCII may stand in a name.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ LENGTH_MAX = 2_000
 DEPTH_MAX = 32
 
 _TOKEN = re.compile(
-    r"""(?P<space>\s+)
-      | (?P<number>-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+    r"""(?P<space>[ \t\r\n]+)
+      | (?P<number>-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?
+          (?![A-Za-z0-9_.\x80-\U0010ffff]))
       | (?P<string>'[^']*'|"[^"]*")
       | (?P<compare><=|>=|==|!=|<|>)
       | (?P<bracket>[()])
-      | (?P<name>[^\W\d][\w.]*)""",
+      | (?P<name>[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_.\x80-\U0010ffff]*)""",
     re.VERBOSE,
 )
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {

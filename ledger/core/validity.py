@@ -34,7 +34,7 @@ from ledger.core.position import Position
 
 _NUMBERS = {"bbox": 4, "span": 2}
 _LABELS = ("label", "from_label", "to_label", "split", "correction_id")
-_VERSION_NAME = re.compile(r"[^\s;=,]{1,200}")
+_VERSION_NAME = re.compile(r"[^\x00-\x20\x7f;=,]{1,200}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _INT64 = 1 << 63
 

@@ -66,7 +66,7 @@ BATCH_MESSAGES_MAX = 10_000
 
 
 class Subscription(ABC):
-    """A member of a consumer group: the partitions it holds now, and their messages as they come."""
+    """A member of a consumer group: the partitions it holds, and their messages as they come."""
 
     @property
     @abstractmethod

@@ -133,9 +133,9 @@ def test_an_added_item_takes_its_attributes_from_the_correction():
 
 
 @pytest.mark.parametrize(("from_label", "version"), [("tumor", 1), (None, 3)])
-def test_an_unresolved_expert_class_is_an_expert_class(from_label: str | None, version: int):
-    """A split makes all parts of an expert class expert, so a label of which nobody knows yet
-    which part it is must not be taken away by a reviewer alone.
+def test_an_unresolved_label_is_no_expert_class(from_label: str | None, version: int):
+    """A split makes the parts of an expert class expert; a label that is none of them is no class
+    at all, so a reviewer may relabel it to a class that is not expert.
     """
     history = History.of_classes("tumor", "healthy")
     history.policy(roles=ROLES, expert_classes=("tumor",))
@@ -143,7 +143,9 @@ def test_an_unresolved_expert_class_is_an_expert_class(from_label: str | None, v
     history.schema(split={"tumor": {"benign": "grade <= 1", "malignant": "grade > 1"}})
     proposal = history.propose("r", from_label, "healthy", version=version)
     history.propose("r", None, "benign")  # the record has met the split
-    assert history.outcome(history.vote(proposal, by="bob")) is Outcome.ESCALATED
+    assert history.outcome(history.vote(proposal, by="bob")) is Outcome.APPLIED
+    towards = history.propose("r", "healthy", "benign")
+    assert history.outcome(history.vote(towards, by="bob")) is Outcome.ESCALATED
 
 
 # The order of the checks
