@@ -1,7 +1,7 @@
 """One dataset on one log: set up, recognised again, and read and written as events.
 
-The first message of the `meta` topic is the dataset's card: its number of partitions, the id of
-each topic, and the kind of registry its schema ids come from. A log is only read if it still is
+A message of the `meta` topic is the dataset's card: its number of partitions, the id of the
+cluster and of each topic, and where its schema ids come from. A log is only read if it still is
 what its card says, so that a recreated topic, another number of partitions or the wrong registry
 halts instead of changing what a position means.
 """
@@ -77,6 +77,7 @@ class Dataset:
             card = {
                 "kind": CARD,
                 "partitions": partitions,
+                "cluster": log.cluster_id(),
                 "topics": {topic.value: name for topic, name in log.topic_ids().items()},
                 "registry": "confluent" if registry else "embedded",
                 "probe": {"schema_id": probe[0], "fingerprint": probe[1]},
@@ -103,9 +104,9 @@ class Dataset:
                 f"dataset {log.dataset!r} at {log.url} has no card: its set-up was interrupted, or "
                 "its meta topic was deleted. If nothing was appended yet, run `errata init` again"
             )
-        log.check()
         partitions = int(card["partitions"])
         _recognise(log, card, partitions)
+        log.check()
         if card["registry"] == "confluent" and registry is None:
             raise ConfigurationError(
                 f"dataset {log.dataset!r} takes its schema ids from a schema registry: give its "
@@ -174,6 +175,11 @@ def _append_meta(log: Log, card: dict[str, Any]) -> None:
 
 def _recognise(log: Log, card: dict[str, Any], partitions: int) -> None:
     """Refuse a log that is not the one its card describes."""
+    if card["cluster"] != log.cluster_id():
+        raise CorruptLog(
+            f"the log at {log.url} is on cluster {log.cluster_id()}, and dataset {log.dataset!r} "
+            f"was set up on {card['cluster']}: offsets may differ there. Copy the dataset instead"
+        )
     for topic, topic_id in log.topic_ids().items():
         if card["topics"].get(topic.value) != topic_id:
             raise CorruptLog(

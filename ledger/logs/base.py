@@ -5,7 +5,7 @@ suite (`tests/logs/test_contract.py`) says what both must do.
 
 Words: an *offset* is the number of a message inside its partition; the *end* of a partition is
 the next offset to be written; the *start* is the first one still retained. Timestamps are
-milliseconds since 1970 UTC and are the appender's (CreateTime).
+milliseconds since 1970 UTC, 1 or more, and are the appender's (CreateTime).
 """
 
 from __future__ import annotations
@@ -119,6 +119,10 @@ class Log(ABC):
     @abstractmethod
     def topic_ids(self) -> Mapping[Topic, str]:
         """An id per topic that a topic deleted and created again does not keep."""
+
+    def cluster_id(self) -> str:
+        """The id of the cluster that holds the log; empty where topic ids say it all."""
+        return ""
 
     @abstractmethod
     def partition_count(self, topic: Topic) -> int:

@@ -1,0 +1,19 @@
+"""The fold of a label partition over whole columns: what `ledger.core.fold` says, at the log's speed.
+
+The reference fold is the specification. Here whole batches are folded with array operations, and
+only where that is plainly simple; the unit of fallback is the record. A record of which anything
+unusual is said (an added or removed item, a geometry, attributes, a duplicate, a withdrawal, an
+escalation, an expert, anything void or undecodable by columns) moves, with its state, into a
+reference `PartitionFold` and stays there. So what is difficult is decided in one place only.
+
+- `strings`: strings in a buffer as small codes; Kafka's hash, for many keys at once.
+- `avro`: Avro bodies as columns, by a walk over all rows at the same time.
+- `frame`: a batch of log messages as columns; what is no plain event is left to the codec.
+- `tables`: the contracts as lookup tables over codes.
+- `state`: items, corrections and votes as arrays, and how they become reference records.
+- `fold`, `review`: the fold of a batch.
+- `replay`: reads the log and folds it, up to a closed position.
+- `snapshot`: the labels at a position as columns; canonical bytes without a Python row.
+
+It needs the extra `fast`; without it everything is answered by the reference fold.
+"""

@@ -1,0 +1,199 @@
+"""A batch of log messages as columns.
+
+Rows that are no plain event are *odd*: the codec reads them one by one. What columns hold is what
+the fold needs; texts, ids of events and times stay where they are, in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ledger.codec import HEADER_BYTES, Codec, EventSchema
+from ledger.columnar.avro import Columns, Layout, layout_of, walk
+from ledger.columnar.strings import PADDING, Bools, Bytes, Ints, not_utf8
+from ledger.core.events import CorrectionProposed, ItemRegistered, ReviewDecided
+from ledger.core.validity import field_names
+
+REGISTERED, PROPOSED, DECIDED, ODD = 0, 1, 2, -1
+_KINDS = {ItemRegistered: REGISTERED, CorrectionProposed: PROPOSED, ReviewDecided: DECIDED}
+_COMMON = {"actor": "actor", "item_id": "item", "record_id": "record"}
+_COLUMNS: Mapping[int, Mapping[str, str]] = {
+    REGISTERED: {**_COMMON, "label": "old", "split": "split"},
+    PROPOSED: {**_COMMON, "from_label": "old", "to_label": "new", "correction_id": "correction"},
+    DECIDED: {**_COMMON, "correction_id": "correction"},
+}
+STRINGS = ("actor", "item", "record", "old", "new", "split", "correction")
+_NEVER_EMPTY = ("event_id", "actor", "record_id")
+_NOT_EMPTY = ("label", "split", "from_label", "to_label", "correction_id")
+
+
+class Strings(NamedTuple):
+    """A column of strings in the frame's bytes; a length of -1 is no string."""
+
+    starts: Ints
+    lengths: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Messages of one partition, in offset order."""
+
+    offsets: Ints
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    data: Bytes
+    kind: NDArray[np.int8]
+    """REGISTERED, PROPOSED, DECIDED or ODD."""
+    version: Ints
+    decision: NDArray[np.int8]
+    texts: Bools
+    """Registrations with a content or a source."""
+    strings: Mapping[str, Strings]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+
+class _Schema(NamedTuple):
+    kind: int
+    layout: Layout
+
+
+class Reader:
+    """Makes frames of messages.
+
+    Args:
+        codec: knows the schema behind each id.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self._schemas: dict[int, _Schema | None] = {}
+
+    def frame(
+        self,
+        offsets: Sequence[int],
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+    ) -> Frame:
+        """The messages as columns.
+
+        Raises what the codec raises on a schema of a newer release, or without a registry.
+        """
+        count = len(values)
+        there = [value or b"" for value in values] if None in values else values
+        data = np.frombuffer(b"".join((*there, bytes(PADDING))), np.uint8)  # pyright: ignore
+        lengths = np.fromiter(map(len, there), np.int64, count)  # pyright: ignore
+        ends = np.cumsum(lengths)
+        frame = Frame(
+            offsets=np.asarray(offsets, np.int64),
+            keys=keys,
+            values=values,
+            data=data,
+            kind=np.full(count, ODD, np.int8),
+            version=np.zeros(count, np.int64),
+            decision=np.zeros(count, np.int8),
+            texts=np.zeros(count, np.bool_),
+            strings={
+                name: Strings(np.zeros(count, np.int64), np.full(count, -1, np.int64))
+                for name in STRINGS
+            },
+        )
+        groups = self._groups(data, ends - lengths, ends)
+        read = [(kind, rows, *walk(layout, data, at, end)) for kind, layout, rows, at, end in groups]
+        # Where no byte of 128 or more is left for strings, all of them are ASCII.
+        left = np.count_nonzero(data >= 0x80) - sum(state.high for _, _, _, state in read)
+        headers = sum(
+            int(np.count_nonzero(data[at[:, None] - np.arange(1, HEADER_BYTES)] >= 0x80))
+            for _, _, _, at, _ in groups
+        )
+        high = np.cumsum(data >= 0x80, dtype=np.int64) if left != headers else None
+        for kind, rows, columns, state in read:
+            good = state.done() & _sensible(columns)
+            if high is not None:
+                good &= _text(data, columns, high)
+            _fill(frame, kind, rows, columns, good)
+        return frame
+
+    def _groups(
+        self, data: Bytes, starts: Ints, ends: Ints
+    ) -> list[tuple[int, Layout, Ints, Ints, Ints]]:
+        """The rows of each schema that can be walked: kind, layout, rows, body, end."""
+        framed = (ends - starts >= HEADER_BYTES) & (data[starts] == 0)
+        ids = np.zeros(len(starts), np.int64)
+        for i in range(1, HEADER_BYTES):
+            ids = (ids << 8) | data[starts + i]
+        ids[~framed] = -1
+        groups: list[tuple[int, Layout, Ints, Ints, Ints]] = []
+        for schema_id in _distinct(ids):
+            schema = self._schema(schema_id) if schema_id >= 0 else None
+            if schema is not None:
+                rows = np.nonzero(ids == schema_id)[0]
+                at = starts[rows] + HEADER_BYTES
+                groups.append((schema.kind, schema.layout, rows, at, ends[rows]))
+        return groups
+
+    def _schema(self, schema_id: int) -> _Schema | None:
+        if schema_id not in self._schemas:
+            found = self._codec._schema(schema_id)  # pyright: ignore[reportPrivateUsage]
+            self._schemas[schema_id] = _known(found) if isinstance(found, EventSchema) else None
+        return self._schemas[schema_id]
+
+
+def _distinct(ids: Ints) -> list[int]:
+    """The distinct numbers, of which there are few."""
+    found: list[int] = []
+    while len(ids):
+        found.append(int(ids[0]))
+        ids = ids[ids != ids[0]]
+    return found
+
+
+def _known(schema: EventSchema) -> _Schema | None:
+    """A schema whose fields are exactly those that this module was written for."""
+    for event_type, kind in _KINDS.items():
+        if event_type.__name__ == schema.event:
+            layout = layout_of(schema.parsed)
+            names = {each["name"] for each in schema.parsed["fields"]}
+            if layout is not None and names == set(field_names(event_type)):
+                return _Schema(kind, layout)
+    return None
+
+
+def _sensible(columns: Columns) -> Bools:
+    """Which rows keep the rules of `ledger.core.validity` that concern one string or number."""
+    good = columns.numbers["contract_version"] >= 0
+    for name in _NEVER_EMPTY:
+        good &= columns.lengths[name] > 0
+    for name in _NOT_EMPTY:
+        if name in columns.lengths:
+            good &= columns.lengths[name] != 0
+    return good
+
+
+def _text(data: Bytes, columns: Columns, high: Ints) -> Bools:
+    """Which rows hold valid UTF-8 only."""
+    before = np.concatenate((np.zeros(1, np.int64), high))
+    good = np.ones(len(columns.starts["actor"]), np.bool_)
+    for name, starts in columns.starts.items():
+        lengths = np.clip(columns.lengths[name], 0, len(data) - starts)
+        good &= ~not_utf8(data, starts, lengths, before)
+    return good
+
+
+def _fill(frame: Frame, kind: int, rows: Ints, columns: Columns, good: Bools) -> None:
+    """Put what was read of one schema's rows in its place."""
+    frame.kind[rows] = np.where(good, kind, ODD)
+    frame.version[rows] = columns.numbers["contract_version"]
+    if kind == DECIDED:
+        frame.decision[rows] = columns.numbers["decision"]
+    if kind == REGISTERED:
+        frame.texts[rows] = (columns.lengths["content"] >= 0) | (columns.lengths["source"] >= 0)
+    for name, column in _COLUMNS[kind].items():
+        frame.strings[column].starts[rows] = columns.starts[name]
+        frame.strings[column].lengths[rows] = columns.lengths[name]
