@@ -6,7 +6,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import Message as Received
 
 from ledger.logs.base import BATCH_MESSAGES_MAX, Batch, Topic
@@ -41,6 +41,7 @@ class Readers:
         """The messages of a range that is known to be there; the topic's full name is `name`."""
         reader = self._idle.pop() if self._idle else self._new()
         try:
+            self._meet(reader, name)
             reader.assign([TopicPartition(name, partition, start)])
             while start < stop:
                 count = min(stop - start, BATCH_MESSAGES_MAX)
@@ -72,6 +73,15 @@ class Readers:
         # partition ends in offsets without messages.
         own = {"group.id": "errata-reader", "enable.partition.eof": True, "fetch.wait.max.ms": 20}
         return self._cluster.client(Consumer, "consumer", own)
+
+    def _meet(self, reader: Consumer, name: str) -> None:
+        """Ask for the topic by name: else a client that has not met it looks it up at its next
+        tick, up to a second away.
+        """
+        try:
+            reader.list_topics(name, self._cluster.timeout_s)
+        except KafkaException as error:
+            raise self._cluster.failure(error.args[0], f"look up {name}") from error
 
     def _receive(
         self, reader: Consumer, count: int, stop: int, doing: str
