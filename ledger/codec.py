@@ -154,7 +154,7 @@ class Codec:
         value = self._header(schema) + body.getvalue()
         if len(value) > VALUE_BYTES_MAX:
             raise InvalidRequest(
-                f"{type(event).__name__} {event.event_id} has {len(value):,} bytes, and may have "
+                f"the {type(event).__name__} has {len(value):,} bytes, and may have "
                 f"at most {VALUE_BYTES_MAX:,}. Let `content` hold a reference instead of the text"
             )
         return value

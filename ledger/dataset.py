@@ -136,16 +136,20 @@ class Dataset:
                     event = Undecodable(f"{type(event).__name__} does not belong on {topic.value}")
                 yield Entry(topic, partition, offset, timestamp_ms, key, event)
 
-    def append(self, topic: Topic, events: Sequence[Event]) -> list[tuple[int, int]]:
-        """Append events to a topic, durably; the partition and offset of each, in order."""
-        timestamp_ms = milliseconds(now())
-        messages: list[Message] = []
-        for event in events:
-            key, partition = None, 0
-            if isinstance(event, LabelEvent):
-                key = event.record_id.encode()
-                partition = partition_of(key, self.partitions)
-            messages.append(Message(partition, key, self.codec.encode(event), timestamp_ms))
+    def message(self, event: Event) -> Message:
+        """The event as a message, stamped with the present moment.
+
+        Raises:
+            InvalidRequest: the event breaks a rule, or is too large for a broker.
+        """
+        key, partition = None, 0
+        if isinstance(event, LabelEvent):
+            key = event.record_id.encode()
+            partition = partition_of(key, self.partitions)
+        return Message(partition, key, self.codec.encode(event), milliseconds(now()))
+
+    def append(self, topic: Topic, messages: Sequence[Message]) -> list[tuple[int, int]]:
+        """Append messages, durably; the partition and offset of each, in order."""
         offsets = self.log.append(topic, messages)
         return [
             (message.partition, offset) for message, offset in zip(messages, offsets, strict=True)

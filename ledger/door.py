@@ -31,6 +31,7 @@ from ledger.errors import InvalidRequest
 
 COORDINATES = frozenset({"topic", "partition", "offset", "timestamp", "outcome"})
 
+_SHOWN_MAX = 80
 _STRICT = ConfigDict(extra="forbid", strict=True)
 for _type in (*EVENT_TYPES.values(), Geometry, Position, ClassAdded):
     with_config(_STRICT)(_type)
@@ -79,6 +80,11 @@ def type_of(fields: Mapping[str, Any]) -> type[Event]:
         InvalidRequest: `type` is missing or unknown.
     """
     name = fields.get("type")
+    if name == "undecodable":
+        raise InvalidRequest(
+            "these bytes were no event on the log that the line comes from, and cannot be "
+            "appended; take the line out (offsets after it in its partition move down by one)"
+        )
     if not isinstance(name, str) or name not in EVENT_TYPES:
         known = ", ".join(EVENT_TYPES)
         problem_ = "has no type" if name is None else f"has the unknown type {name!r}"
@@ -150,7 +156,12 @@ def _words(error: ValidationError) -> Iterable[str]:
             case "unexpected_keyword_argument" | "extra_forbidden":
                 yield f"{field} is no field of it"
             case _:
-                yield f"{field} is {each['input']!r}: {each['msg']}"
+                yield f"{field} is {_short(each['input'])}: {each['msg']}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…"
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

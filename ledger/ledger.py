@@ -23,7 +23,7 @@ from ledger.core.partitioner import partition_of
 from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.errors import InvalidRequest
-from ledger.history import history
+from ledger.history import history, label_text
 from ledger.logs.base import Topic
 from ledger.reading import HEAD, Reading, Where
 from ledger.replay import fold_partition
@@ -132,6 +132,8 @@ class Ledger(Reading):
             raise InvalidRequest(f"item {item_id!r} does not exist; say that it is to be added")
         label = known.label if isinstance(known.label, str) else None
         geometry = known.item.geometry if known.item else None
+        if known.item and label == to and to_geometry in (None, geometry):
+            raise InvalidRequest(f"item {item_id!r} is {label_text(label)!r} already")
         correction_id = new_id()
         outcome = self._say(
             {
@@ -221,8 +223,7 @@ class Ledger(Reading):
             reviewer: the second person, an admin once roles are named.
             **more: `reason`, `guideline` and other fields of `VersionTagged`.
         """
-        if positions.is_moment(name):
-            raise InvalidRequest(f"version name {name!r} reads as a timestamp; choose another")
+        self._refuse_name(name)
         position = self.resolve(at)
         snapshot = self.snapshot(position)
         tags = self.governance.tags.values()
@@ -246,6 +247,14 @@ class Ledger(Reading):
             }
         )
         return self.governance.tags[name].event
+
+    def _refuse_name(self, name: str) -> None:
+        if positions.is_moment(name):
+            raise InvalidRequest(f"version name {name!r} reads as a timestamp; choose another")
+        taken = self.governance.tags.get(name)
+        if taken is not None:
+            where = taken.event.position.prefix()
+            raise InvalidRequest(f"version {name!r} is taken, by {where}; choose another name")
 
     def rollback(
         self, to: Where, *, actor: str, approved_by: str | None = None, reason: str | None = None

@@ -56,7 +56,7 @@ def resolve(
 
 
 def _parse(governance: Governance, text: str) -> str | datetime | Position:
-    if text == HEAD:
+    if text.lower() == HEAD:
         return HEAD
     if "=" in text:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Self
@@ -75,17 +74,6 @@ class Reading:
         ]
         parts = [self.dataset.entries(*each) for each in ranges if each[2] < each[3]]
         return heapq.merge(*parts, key=lambda entry: entry.timestamp_ms)
-
-    def outcomes_after(self, before: Position) -> Counter[Outcome]:
-        """How many label events after a position met which outcome, as of now."""
-        counts: Counter[Outcome] = Counter()
-
-        def observe(entry: Entry, outcome: Outcome) -> None:
-            if entry.topic is Topic.LABELS and entry.offset >= before.labels[entry.partition]:
-                counts[outcome] += 1
-
-        self.state(HEAD, observe)
-        return counts
 
     def outcome(self, topic: Topic, partition: int, offset: int) -> Outcome:
         """What became of the event at this place, as of now."""

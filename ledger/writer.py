@@ -7,9 +7,10 @@ label events that follow it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ledger import positions
 from ledger.clock import new_id, now
@@ -19,7 +20,7 @@ from ledger.core.position import Position
 from ledger.dataset import Dataset, topic_of
 from ledger.door import Stamps, admit, type_of
 from ledger.errors import InvalidRequest, LogUnavailable
-from ledger.logs.base import BATCH_MESSAGES_MAX, Topic
+from ledger.logs.base import BATCH_MESSAGES_MAX, Message, Topic
 from ledger.replay import GovernanceReader
 
 Given = Event | Mapping[str, Any]
@@ -62,7 +63,7 @@ class Writer:
         zero = Position((0,) * self._dataset.partitions, 0)
         stamps = Stamps("unstamped", now(), 0, zero)
         for number, given in enumerate(events, 1):
-            self._dataset.codec.encode(_event(number, given, stamps))
+            self._message(number, self._event(number, given, stamps))
 
     def stamp(self, fields: Mapping[str, Any]) -> Event:
         """The event that appending the fields now would append."""
@@ -78,7 +79,7 @@ class Writer:
             LogUnavailable: `acknowledged` events are appended, counted from the first.
         """
         done = Appended()
-        batch: list[Event] = []
+        batch: list[Message] = []
         contract_version = self._governance.refresh().contract.version
         try:
             for number, given in enumerate(events, 1):
@@ -87,11 +88,13 @@ class Writer:
                     self._flush(Topic.LABELS, batch, done)
                     contract_version = self._governance.refresh().contract.version
                 ends = positions.ends(self._dataset) if is_governance else _NOWHERE
-                event = _event(number, given, Stamps(new_id(), now(), contract_version, ends))
+                stamps = Stamps(new_id(), now(), contract_version, ends)
+                event = self._event(number, given, stamps)
+                message = self._message(number, event)
                 if not is_governance:
-                    batch.append(event)
+                    batch.append(message)
                     continue
-                self._flush(Topic.GOVERNANCE, [event], done)
+                self._flush(Topic.GOVERNANCE, [message], done)
                 contract_version = self._governance.refresh().contract.version
                 outcome = self._governance.outcomes[done.places[-1][2]]
                 if outcome.refused:
@@ -102,7 +105,7 @@ class Writer:
         self._flush(Topic.LABELS, batch, done)
         return done
 
-    def _flush(self, topic: Topic, batch: list[Event], done: Appended) -> None:
+    def _flush(self, topic: Topic, batch: list[Message], done: Appended) -> None:
         if not batch:
             return
         try:
@@ -113,21 +116,46 @@ class Writer:
         done.places += [(topic, *place) for place in places]
         batch.clear()
 
+    def _event(self, number: int, given: Given, stamps: Stamps) -> Event:
+        if isinstance(given, Event):
+            return given
+        with _numbered(number):
+            _refuse_foreign(given, self._dataset.partitions)
+            return admit(given, stamps)
+
+    def _message(self, number: int, event: Event) -> Message:
+        with _numbered(number):
+            return self._dataset.message(event)
+
 
 _NOWHERE = Position((0,), 0)
 
 
+def _refuse_foreign(fields: Mapping[str, Any], partitions: int) -> None:
+    """Refuse what another log's `errata log --json` gives and this log cannot mean."""
+    for name in ("at", "to", "position", "based_on"):
+        value = fields.get(name)
+        labels = (
+            cast("Mapping[str, Any]", value).get("labels") if isinstance(value, dict) else value
+        )
+        count = len(cast("list[object]", labels)) if isinstance(labels, list) else partitions
+        if count != partitions:
+            raise InvalidRequest(
+                f"{fields.get('type')}: {name} names {count} label partitions and this dataset has "
+                f"{partitions}: a position holds for one layout only. Leave out `based_on` and the "
+                "`at` of a contract change (it is stamped); tag and roll back here anew"
+            )
+
+
+@contextmanager
+def _numbered(number: int) -> Generator[None]:
+    """Put the event's number in front of a refusal."""
+    try:
+        yield
+    except InvalidRequest as error:
+        raise InvalidRequest(f"event {number}: {error}") from error
+
+
 def _topic(number: int, given: Given) -> Topic:
-    try:
+    with _numbered(number):
         return topic_of(given if isinstance(given, Event) else type_of(given))
-    except InvalidRequest as error:
-        raise InvalidRequest(f"event {number}: {error}") from error
-
-
-def _event(number: int, given: Given, stamps: Stamps) -> Event:
-    if isinstance(given, Event):
-        return given
-    try:
-        return admit(given, stamps)
-    except InvalidRequest as error:
-        raise InvalidRequest(f"event {number}: {error}") from error

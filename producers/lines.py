@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 
@@ -53,18 +53,21 @@ class _Appending:
     Attributes:
         stored: how many of its events are known to be on the log.
         line: the last line before which everything is.
+        checked: whether every event is known to be good.
     """
 
     ledger: Ledger
     source: Source
     stored: int = 0
     line: int = 0
+    checked: bool = False
 
     def check(self) -> None:
         """Refuse the first event that could not be appended, appending nothing."""
         for _, _, error in self._groups():
             if error is not None:
                 raise InvalidRequest(f"{error}. Nothing was appended") from error
+        self.checked = True
 
     def run(self) -> None:
         """Append, and when that ends early say how far it came."""
@@ -118,27 +121,8 @@ class _Appending:
     def _event(self, number: int, line: bytes) -> Fields:
         try:
             fields = read_line(line)
-            _refuse_foreign(fields, self.ledger.dataset.partitions)
-            self.ledger.check([fields])
+            if not self.checked:
+                self.ledger.check([fields])
         except InvalidRequest as error:
             raise at_line(self.source, number, error) from error
         return fields
-
-
-def _refuse_foreign(fields: Fields, partitions: int) -> None:
-    """Refuse what another log's `errata log --json` gives and this log cannot mean."""
-    if fields.get("type") == "undecodable":
-        raise InvalidRequest(
-            "these bytes were no event on the log that the line comes from, and cannot be "
-            "appended; take the line out (offsets after it in its partition move down by one)"
-        )
-    for name in ("at", "to", "position", "based_on"):
-        value = fields.get(name)
-        labels = cast("Fields", value).get("labels") if isinstance(value, dict) else value
-        count = len(cast("list[object]", labels)) if isinstance(labels, list) else partitions
-        if count != partitions:
-            raise InvalidRequest(
-                f"{fields.get('type')}: {name} names {count} label partitions and this dataset has "
-                f"{partitions}: a position holds for one layout only. Leave out `based_on` and the "
-                "`at` of a contract change (it is stamped); tag and roll back here anew"
-            )

@@ -61,8 +61,8 @@ _REASONS = {
     Outcome.MISPLACED: "the key is not the record's, or the partition not the key's",
     Outcome.NOT_PERMITTED: "the contract gives the actor no role for it (governing takes an "
     "admin and another admin who approves), or the actor approves their own act",
-    Outcome.VERSION_CONFLICT: "somebody changed the contract or rolled back at the same moment; "
-    "try again",
+    Outcome.VERSION_CONFLICT: "it is not the next one on what is in force: somebody changed the "
+    "contract or rolled back meanwhile; look at the status and try again",
     Outcome.DUPLICATE: "the same was said before",
     Outcome.ID_CONFLICT: "the id or name is taken by something else",
     Outcome.BAD_POSITION: "the position is not closed, or neither before nor after every named one",

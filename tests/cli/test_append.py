@@ -136,7 +136,7 @@ def test_a_refused_contract_change_is_told(book: Errata) -> None:
     """It stands on the log, changes nothing, and is named on standard error."""
     said = book("append", book.write("x.jsonl", [schema(7, "bird")]))
     assert "SchemaChanged" in said.err
-    assert "is version_conflict: somebody changed the contract" in said.err
+    assert "is version_conflict: it is not the next one on what is in force" in said.err
     assert book("status", "--json").json["classes"] == ["cat", "dog"]
 
 

@@ -77,7 +77,7 @@ def test_errors_on_kafka(errata: Errata, broker: Broker) -> None:
     told = kafka.refused("init", "--partitions", "3")
     assert "2 partitions" in told
     kafka("tag", "v1")
-    assert "id_conflict" in kafka.refused("tag", "v1")
+    assert "'v1' is taken" in kafka.refused("tag", "v1")
     assert "names 3 label partitions" in kafka.refused(
         "snapshot", "--at", "labels=0,0,0;governance=0"
     )

@@ -207,7 +207,7 @@ def test_versions(book: Errata) -> None:
     assert made["position"]["governance"] == 1
     assert [each["name"] for each in book("tag", "--json").lines] == ["v1"]
     assert made["content_hash"] in book("tag").out
-    assert "id_conflict" in book.refused("tag", "v1")
+    assert "'v1' is taken" in book.refused("tag", "v1")
     assert "name 'a b' must have" in book.refused("tag", "a b")
     assert "'head'" in book.refused("tag", "head")
 
