@@ -128,12 +128,11 @@ class Ledger(Reading):
         """
         head = self.resolve()
         known = history(self.dataset, item_id, head)
+        geometry = known.item.geometry if known.item else None
         if known.item is None and not add:
             raise InvalidRequest(f"item {item_id!r} does not exist; say that it is to be added")
-        label = known.label if isinstance(known.label, str) else None
-        geometry = known.item.geometry if known.item else None
-        if known.item and label == to and to_geometry in (None, geometry):
-            raise InvalidRequest(f"item {item_id!r} is {label_text(label)!r} already")
+        if known.item and known.label == to and to_geometry in (None, geometry):
+            raise InvalidRequest(f"the label of item {item_id!r} is {label_text(to)} already")
         correction_id = new_id()
         outcome = self._say(
             {
@@ -141,7 +140,7 @@ class Ledger(Reading):
                 "correction_id": correction_id,
                 "item_id": item_id,
                 "record_id": item_id.partition("#")[0],
-                "from_label": label,
+                "from_label": known.label if isinstance(known.label, str) else None,
                 "to_label": to,
                 "from_geometry": plain(geometry) if to_geometry else None,
                 "to_geometry": plain(to_geometry),

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.codec import HEADER_BYTES, Codec, EventSchema
+from ledger.codec import HEADER_BYTES, MAGIC, Codec, EventSchema
 from ledger.columnar.avro import Columns, Layout, layout_of, walk
-from ledger.columnar.strings import PADDING, Bools, Bytes, Ints, not_utf8
+from ledger.columnar.strings import PADDING, Bools, Bytes, Ints, distinct, not_utf8, words
 from ledger.core.events import CorrectionProposed, ItemRegistered, ReviewDecided
 from ledger.core.validity import field_names
 
@@ -28,6 +28,7 @@ _COLUMNS: Mapping[int, Mapping[str, str]] = {
     DECIDED: {**_COMMON, "correction_id": "correction"},
 }
 STRINGS = ("actor", "item", "record", "old", "new", "split", "correction")
+_HEADER = np.uint64((1 << (8 * HEADER_BYTES)) - 1)
 _NEVER_EMPTY = ("event_id", "actor", "record_id")
 _NOT_EMPTY = ("label", "split", "from_label", "to_label", "correction_id")
 
@@ -86,12 +87,10 @@ class Reader:
         Raises what the codec raises on a schema of a newer release, or without a registry.
         """
         count = len(values)
-        there = [value or b"" for value in values] if None in values else values
-        data = np.frombuffer(b"".join((*there, bytes(PADDING))), np.uint8)  # pyright: ignore
-        lengths = np.fromiter(map(len, there), np.int64, count)  # pyright: ignore
+        data, lengths = joined(values)
         ends = np.cumsum(lengths)
         frame = Frame(
-            offsets=np.asarray(offsets, np.int64),
+            offsets=_numbers(offsets),
             keys=keys,
             values=values,
             data=data,
@@ -104,15 +103,13 @@ class Reader:
                 for name in STRINGS
             },
         )
-        groups = self._groups(data, ends - lengths, ends)
-        read = [(kind, rows, *walk(layout, data, at, end)) for kind, layout, rows, at, end in groups]
+        groups, headers = self._groups(data, ends - lengths, ends)
+        read = [
+            (kind, rows, *walk(layout, data, at, end)) for kind, layout, rows, at, end in groups
+        ]
         # Where no byte of 128 or more is left for strings, all of them are ASCII.
-        left = np.count_nonzero(data >= 0x80) - sum(state.high for _, _, _, state in read)
-        headers = sum(
-            int(np.count_nonzero(data[at[:, None] - np.arange(1, HEADER_BYTES)] >= 0x80))
-            for _, _, _, at, _ in groups
-        )
-        high = np.cumsum(data >= 0x80, dtype=np.int64) if left != headers else None
+        left = np.count_nonzero(data >= 0x80) - sum(state.high for _, _, _, state in read) - headers
+        high = np.cumsum(data >= 0x80, dtype=np.int64) if left else None
         for kind, rows, columns, state in read:
             good = state.done() & _sensible(columns)
             if high is not None:
@@ -122,36 +119,49 @@ class Reader:
 
     def _groups(
         self, data: Bytes, starts: Ints, ends: Ints
-    ) -> list[tuple[int, Layout, Ints, Ints, Ints]]:
-        """The rows of each schema that can be walked: kind, layout, rows, body, end."""
-        framed = (ends - starts >= HEADER_BYTES) & (data[starts] == 0)
-        ids = np.zeros(len(starts), np.int64)
-        for i in range(1, HEADER_BYTES):
-            ids = (ids << 8) | data[starts + i]
-        ids[~framed] = -1
+    ) -> tuple[list[tuple[int, Layout, Ints, Ints, Ints]], int]:
+        """The rows of each schema that can be walked (kind, layout, rows, body, end), and how many
+        bytes of 128 and more their headers have.
+        """
+        # Magic byte and id as one number; a frame's padding stands in where a value is too short.
+        headers = (words(data, starts, ends - starts) & _HEADER).astype(np.int64)
+        headers[ends - starts < HEADER_BYTES] = -1
         groups: list[tuple[int, Layout, Ints, Ints, Ints]] = []
-        for schema_id in _distinct(ids):
-            schema = self._schema(schema_id) if schema_id >= 0 else None
+        high = 0
+        for header in distinct(headers):
+            schema = self._schema(header) if header >= 0 else None
             if schema is not None:
-                rows = np.nonzero(ids == schema_id)[0]
+                rows = np.nonzero(headers == header)[0]
                 at = starts[rows] + HEADER_BYTES
                 groups.append((schema.kind, schema.layout, rows, at, ends[rows]))
-        return groups
+                high += len(rows) * sum(byte >= 0x80 for byte in header.to_bytes(8, "little"))
+        return groups, high
 
-    def _schema(self, schema_id: int) -> _Schema | None:
-        if schema_id not in self._schemas:
-            found = self._codec._schema(schema_id)  # pyright: ignore[reportPrivateUsage]
-            self._schemas[schema_id] = _known(found) if isinstance(found, EventSchema) else None
-        return self._schemas[schema_id]
+    def _schema(self, header: int) -> _Schema | None:
+        """The schema behind the first bytes of a value; None if it is not read as columns."""
+        if header not in self._schemas:
+            first = header.to_bytes(HEADER_BYTES, "little")
+            schema_id = int.from_bytes(first[1:], "big")
+            found: object = None
+            if first[:1] == MAGIC:
+                found = self._codec._schema(schema_id)  # pyright: ignore[reportPrivateUsage]
+            self._schemas[header] = _known(found) if isinstance(found, EventSchema) else None
+        return self._schemas[header]
 
 
-def _distinct(ids: Ints) -> list[int]:
-    """The distinct numbers, of which there are few."""
-    found: list[int] = []
-    while len(ids):
-        found.append(int(ids[0]))
-        ids = ids[ids != ids[0]]
-    return found
+def joined(parts: Sequence[bytes | None]) -> tuple[Bytes, Ints]:
+    """The parts one behind the other, and their lengths; what is missing is empty."""
+    there = cast("Sequence[bytes]", parts)
+    if None in parts:
+        there = [part or b"" for part in parts]
+    data = b"".join((*there, bytes(PADDING)))
+    return np.frombuffer(data, np.uint8), np.fromiter(map(len, there), np.int64, len(there))
+
+
+def _numbers(offsets: Sequence[int]) -> Ints:
+    if isinstance(offsets, range):
+        return np.arange(offsets.start, offsets.stop, offsets.step)
+    return np.asarray(offsets, np.int64)
 
 
 def _known(schema: EventSchema) -> _Schema | None:

@@ -38,22 +38,53 @@ def series(data: Bytes, starts: Ints, lengths: Ints) -> pl.Series:
     np.bitwise_or(lengths.view(np.uint64), first << _SHIFT, out=views[:, 0])
     rest = words(data, starts + 4, lengths - 4)
     views[:, 1] = np.where(lengths <= _INLINE, rest, starts.view(np.uint64) << _SHIFT)
-    # Strings of 4 bytes or fewer keep zeros behind them, as their mask made it.
-    buffers = [None, pa.py_buffer(views), pa.py_buffer(data)]
+    buffers: Any = [None, _buffer(views), _buffer(data)]
     array: Any = pa.Array.from_buffers(pa.string_view(), len(starts), buffers)
     made: Any = pl.from_arrow(array)
     return made
 
 
+def _buffer(array: Any) -> Any:
+    return pa.py_buffer(array)
+
+
+def equal(one: Bytes, first: Ints, other: Bytes, second: Ints, lengths: Ints) -> Bools:
+    """Which strings of one buffer are those of the other; they are pairwise equally long."""
+    found = np.ones(len(lengths), np.bool_)
+    for length in distinct(lengths):
+        if length <= 0:
+            continue
+        rows = np.nonzero(lengths == length)[0]
+        mine, theirs = _blocks(one, first[rows], length), _blocks(other, second[rows], length)
+        if mine.tobytes() != theirs.tobytes():
+            found[rows] = (mine.view(np.uint8) == theirs.view(np.uint8)).reshape(-1, length).all(1)
+    return found
+
+
+def _blocks(data: Bytes, starts: Ints, length: int) -> NDArray[Any]:
+    everywhere: Any = np.ndarray((len(data) - length + 1,), f"V{length}", data, strides=(1,))
+    return everywhere[starts]
+
+
+def distinct(numbers: Ints) -> list[int]:
+    """The distinct numbers, of which there are few."""
+    found: list[int] = []
+    while len(numbers):
+        found.append(int(numbers[0]))
+        numbers = numbers[numbers != numbers[0]]
+    return found
+
+
 class Interner:
     """Gives each distinct string a small code, the same in every batch.
 
-    Codes ascend with the first appearance, but may leave gaps.
+    Codes ascend with the first appearance. Polars may leave gaps where several threads intern at
+    once; each interner is used by one.
     """
 
     def __init__(self) -> None:
-        self._categories = pl.Categories.random()
-        self._type = pl.Categorical(self._categories)
+        self._type = pl.Categorical(pl.Categories.random())
+        self._alive = pl.Series([], dtype=self._type)  # Polars forgets codes that nobody uses
         self.size = 0
         """All codes so far are below it."""
 
@@ -69,9 +100,13 @@ class Interner:
         self.size = max(self.size, int(codes.max(initial=-1)) + 1)
         return codes
 
-    def strings(self) -> pl.Series:
-        """Every string, by code; null where a code was not given."""
-        return self._categories.to_series()
+    def strings(self, start: int = 0) -> pl.Series:
+        """Every string from a code on, by code."""
+        return self.of(np.arange(start, self.size))
+
+    def of(self, codes: Ints) -> pl.Series:
+        """The string behind each code."""
+        return pl.Series(codes.astype(np.uint32)).cat.to(self._type).cast(pl.String)
 
 
 _M = np.uint32(0x5BD1E995)

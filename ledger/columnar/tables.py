@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from ledger.columnar.strings import Bools, Ints
+from ledger.columnar.strings import Bools, Interner, Ints
 from ledger.core.contract import Contracts, Label
-from ledger.core.events import SchemaChanged
-from ledger.core.position import Position
 
 MAY_PROPOSE, MAY_REVIEW, EXPERT = 1, 2, 4
 TAKES, EXPERT_CLASS = 1, 2
 _UNKNOWN = -1
-
-__all__ = ["Lookup", "Tables"]
+_NEVER = 2**62
 
 
 class Lookup:
@@ -65,18 +62,92 @@ class Tables:
         self.contracts = contracts
         self._partition = partition
         versions = contracts.versions
-        self._first = np.full(max(versions) + 2, np.iinfo(np.int64).max, np.int64)
+        self._first = np.full(max(versions) + 2, _NEVER, np.int64)
+        self._approvals = np.zeros(len(self._first), np.int64)
         for version in versions:
             self._first[version] = _first_offset(contracts, version, partition)
-        self.approvals = np.zeros(len(self._first), np.int64)
-        for version in versions:
-            self.approvals[version] = contracts.at(version).approvals_required
+            self._approvals[version] = contracts.at(version).approvals_required
         self.actors: list[str] = []
         self.labels: list[Label] = [None]
         self._codes: dict[Label, int] = {None: 0}
         self._of_interned: Ints = np.empty(0, np.int64)
-        self.rights = Lookup(self._rights)
-        self.classes = Lookup(self._classes)
-        self._moves: dict[tuple[int, int], int] = {}
+        self._rights = Lookup(self._rights_of)
+        self._classes = Lookup(self._class_is)
         self._pairs: list[tuple[int, int]] = []
-        self._forward = Lookup(self._moved)
+        self._pair = Lookup(self._new_pair)
+        self._moved = Lookup(self._move)
+
+    def know(self, actors: Interner, labels: Interner) -> None:
+        """Take in the strings that are new since the last call."""
+        if actors.size > len(self.actors):
+            self.actors += actors.strings(len(self.actors)).fill_null("").to_list()
+        known = len(self._of_interned)
+        if labels.size > known:
+            new = labels.strings(known).fill_null("").to_list()
+            codes = np.array([self.code_of(label) for label in new], np.int64)
+            self._of_interned = np.concatenate((self._of_interned, codes))
+
+    def label_codes(self, interned: Ints) -> Ints:
+        """The codes of labels, out of those that their interner gave; -1 there is 0, none, here."""
+        return np.append(self._of_interned, 0)[interned]
+
+    def code_of(self, label: Label) -> int:
+        """The code of a label, a new one where it has none."""
+        code = self._codes.setdefault(label, len(self.labels))
+        if code == len(self.labels):
+            self.labels.append(label)
+        return code
+
+    def admits(self, versions: Ints, offsets: Ints) -> Bools:
+        """As `Contracts.admits`."""
+        return self._first[np.minimum(versions, len(self._first) - 1)] <= offsets
+
+    def approvals(self, versions: Ints) -> Ints:
+        """How many reviewers must agree under each version."""
+        return self._approvals[versions]
+
+    def may(self, right: int, versions: Ints, actors: Ints) -> Bools:
+        """Whether each actor may do it under the version: MAY_PROPOSE, MAY_REVIEW, EXPERT."""
+        return self._rights(versions, actors) & right != 0
+
+    def label_is(self, what: int, versions: Ints, labels: Ints) -> Bools:
+        """Whether each label is it under the version: TAKES (none is always taken), EXPERT_CLASS."""
+        return self._classes(versions, labels) & what != 0
+
+    def forward(self, labels: Ints, since: Ints, until: Ints) -> Ints:
+        """As `Contracts.forward`, for items without attributes or geometry."""
+        rows = np.nonzero(since != until)[0]
+        if not len(rows):
+            return labels
+        found = labels.copy()
+        found[rows] = self._moved(
+            self._pair(since[rows], until[rows]).astype(np.int64), found[rows]
+        )
+        return found
+
+    def _rights_of(self, version: int, actor: int) -> int:
+        contract, name = self.contracts.at(version), self.actors[actor]
+        return (
+            MAY_PROPOSE * contract.may_propose(name)
+            + MAY_REVIEW * contract.may_review(name)
+            + EXPERT * contract.is_expert(name)
+        )
+
+    def _class_is(self, version: int, label: int) -> int:
+        contract, name = self.contracts.at(version), self.labels[label]
+        taken = name is None or (isinstance(name, str) and contract.takes(name))
+        return TAKES * taken + EXPERT_CLASS * contract.expert(name)
+
+    def _new_pair(self, since: int, until: int) -> int:
+        self._pairs.append((since, until))
+        return len(self._pairs) - 1
+
+    def _move(self, pair: int, label: int) -> int:
+        return self.code_of(self.contracts.forward(self.labels[label], *self._pairs[pair], {}))
+
+
+def _first_offset(contracts: Contracts, version: int, partition: int) -> int:
+    """The first offset at which a label event may name the version."""
+    return bisect_left(
+        range(_NEVER), True, key=lambda offset: contracts.admits(version, partition, offset)
+    )
