@@ -1,4 +1,4 @@
-"""The fold of a label partition over whole columns: what `ledger.core.fold` says, at the log's speed.
+"""The fold of a label partition as columns: what `ledger.core.fold` says, at the log's speed.
 
 The reference fold is the specification. Here whole batches are folded with array operations, and
 only where that is plainly simple; the unit of fallback is the record. A record of which anything

@@ -111,7 +111,7 @@ class Tables:
         return self._rights(versions, actors) & right != 0
 
     def label_is(self, what: int, versions: Ints, labels: Ints) -> Bools:
-        """Whether each label is it under the version: TAKES (none is always taken), EXPERT_CLASS."""
+        """Whether each label is it under the version: TAKES (as is none), EXPERT_CLASS."""
         return self._classes(versions, labels) & what != 0
 
     def forward(self, labels: Ints, since: Ints, until: Ints) -> Ints:

@@ -1,0 +1,208 @@
+"""The fold of one label partition, batch by batch, with array operations where that is simple.
+
+A batch passes in this order. Rows whose record is complex go to the reference fold. Of the others,
+each rule of the reference fold marks the records of which it would have to say more than the few
+outcomes that are vectorised here. Marked records become complex, with their state from before the
+batch; what is left is committed. Records never touch each other, so leaving some out of the
+arrays changes nothing for the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ledger.codec import Codec, Undecodable
+from ledger.columnar import review
+from ledger.columnar.frame import DECIDED, ODD, PROPOSED, REGISTERED, Frame
+from ledger.columnar.naming import Naming
+from ledger.columnar.rows import Rows, firsts, running_maximum
+from ledger.columnar.state import CODE, NO_RECORD, Columns, Fetch, Names, hydrate
+from ledger.columnar.strings import Bools, Ints
+from ledger.columnar.tables import MAY_PROPOSE, TAKES, Tables
+from ledger.core.contract import Contracts
+from ledger.core.events import LabelEvent
+from ledger.core.fold import Correction, Item, PartitionFold, Record
+from ledger.core.outcome import Outcome
+
+_PROPOSED = CODE[Outcome.PROPOSED]
+
+
+class ColumnarPartition:
+    """The state of one label partition after a prefix of it.
+
+    Args:
+        contracts: the contract at every live version.
+        partition: this partition's number.
+        partitions: how many label partitions there are.
+        codec: reads the rows that are folded one by one.
+    """
+
+    def __init__(self, contracts: Contracts, partition: int, partitions: int, codec: Codec) -> None:
+        self.reference = PartitionFold(contracts, partition, partitions)
+        """The complex records. Read them through `records`: here their texts are missing."""
+        self.names = Names()
+        self.tables = Tables(contracts, partition)
+        self.columns = Columns(self.names, self.tables)
+        self.fast_rows = 0
+        """How many events were folded as columns."""
+        self._codec = codec
+        self._naming = Naming(self.names, self.columns, partition, partitions)
+        self._stubs: dict[int, Item | Correction] = {}
+
+    def apply(self, frame: Frame) -> NDArray[np.uint8]:
+        """Fold a batch of live events; the outcome of each, as an index into `OUTCOMES`."""
+        outcomes = np.zeros(len(frame), np.uint8)
+        kind, rows = self._naming.rows(frame, self.tables, outcomes)
+        events = {row: self._codec.decode(frame.values[row]) for row in _rows(kind == ODD)}
+        marked = self._records_of(events, frame)
+        columns, things = self.columns, self.columns.things
+        complex_rows = rows.at[things.complex[rows.record]].tolist()
+        rows = rows.where(~things.complex[rows.record])
+
+        before = things.contract[rows.record].astype(np.int64)
+        rows.judged = running_maximum(rows.record, rows.version, before)
+        added = self._register(rows, marked), self._propose(rows, marked)
+        verdicts = self._verdicts(rows, marked)
+        self._withdraw(marked, *added)
+
+        left = ~marked[rows.record]
+        complex_rows += rows.at[~left].tolist()
+        self._make_complex(marked)
+        self._commit(rows.where(left), outcomes)
+        review.commit(columns, verdicts, ~marked[verdicts.votes.record])
+        outcomes[verdicts.votes.at] = verdicts.outcomes
+        self.fast_rows += int(np.count_nonzero(left))
+
+        for row in sorted([*complex_rows, *events]):
+            event = events[row] if row in events else self._codec.decode(frame.values[row])
+            outcomes[row] = CODE[self._refer(frame, row, event)]
+        return outcomes
+
+    def void(self, frame: Frame) -> NDArray[np.uint8]:
+        """Note a batch of a void range."""
+        outcomes = np.zeros(len(frame), np.uint8)
+        events = {row: self._codec.decode(value) for row, value in enumerate(frame.values)}
+        self._make_complex(self._records_of(events, frame))
+        for row, event in events.items():
+            outcome = Outcome.UNDECODABLE
+            if isinstance(event, LabelEvent):
+                outcome = self.reference.void(frame.keys[row], event)
+            outcomes[row] = CODE[outcome]
+        return outcomes
+
+    def records(self, fetch: Fetch) -> dict[str, Record]:
+        """Everything the fold knows, as the reference fold keeps it.
+
+        Args:
+            fetch: reads the log; the texts are fetched there.
+        """
+        hydrate(self._stubs, fetch)
+        stubs: dict[int, Item | Correction] = {}
+        everything = np.ones(self.columns.things.capacity, np.bool_)
+        made = self.columns.records(everything & ~self.columns.things.complex, stubs)
+        hydrate(stubs, fetch)
+        return made | self.reference.records
+
+    def _records_of(self, events: Mapping[int, object], frame: Frame) -> Bools:
+        """The records of events that the reference fold is to judge, as a mask of things."""
+        found = {
+            event.record_id
+            for row, event in events.items()
+            if isinstance(event, LabelEvent) and event.record_id.encode() == frame.keys[row]
+        }
+        codes = self.names.things.of_series(pl.Series(list(found), dtype=pl.String))
+        self.columns.things.grow(self.names.things.size)
+        marked = np.zeros(self.columns.things.capacity, np.bool_)
+        marked[codes] = True
+        return marked
+
+    def _make_complex(self, marked: Bools) -> None:
+        fresh = marked & ~self.columns.things.complex
+        if fresh.any():
+            self.reference.records.update(self.columns.records(fresh, self._stubs))
+            self.columns.forget(fresh)
+
+    def _refer(self, frame: Frame, row: int, event: object) -> Outcome:
+        if isinstance(event, Undecodable) or not isinstance(event, LabelEvent):
+            return Outcome.UNDECODABLE
+        return self.reference.apply(int(frame.offsets[row]), frame.keys[row], event)
+
+    def _register(self, rows: Rows, marked: Bools) -> Ints:
+        """Make the items; those that are new."""
+        things, tables = self.columns.things, self.tables
+        new = rows.where(rows.kind == REGISTERED)
+        good = tables.may(MAY_PROPOSE, new.judged, new.actor)
+        good &= tables.label_is(TAKES, new.version, new.old)
+        good &= ~things.exists[new.item] & firsts(new.item, things.scratch)
+        marked[new.record[~good]] = True
+        made = new.where(good)
+        things.exists[made.item] = True
+        things.label[made.item] = things.given[made.item] = made.old
+        things.version[made.item] = made.version
+        things.offset[made.item] = made.offset
+        things.texts[made.item] = made.texts
+        self._made_at = made
+        return made.item
+
+    def _propose(self, rows: Rows, marked: Bools) -> Ints:
+        """Make the corrections; those that are new."""
+        things, tables, own = self.columns.things, self.tables, self.columns.corrections
+        own.grow(self.names.corrections.size)
+        new = rows.where(rows.kind == PROPOSED)
+        good = tables.may(MAY_PROPOSE, new.judged, new.actor)
+        good &= (new.old != 0) & (new.new != 0) & tables.label_is(TAKES, new.version, new.new)
+        good &= things.exists[new.item] & (self._since(new.item) < new.at)
+        good &= (own.record[new.correction] == NO_RECORD) & firsts(new.correction, own.scratch)
+        marked[new.record[~good]] = True
+        made = new.where(good)
+        code = made.correction
+        own.record[code], own.item[code], own.actor[code] = made.record, made.item, made.actor
+        own.old[code], own.new[code], own.version[code] = made.old, made.new, made.version
+        own.status[code], own.votes[code], own.offset[code] = _PROPOSED, 0, made.offset
+        self._proposed_at = made
+        return code
+
+    def _since(self, items: Ints) -> Ints:
+        """The row of this batch that registered each item; -1 where an earlier batch did."""
+        scratch, made = self.columns.things.scratch, self._made_at
+        scratch[made.item] = made.at
+        found = scratch[items]
+        scratch[made.item] = -1
+        return found
+
+    def _verdicts(self, rows: Rows, marked: Bools) -> review.Verdicts:
+        own, made = self.columns.corrections, self._proposed_at
+        votes = rows.where(rows.kind == DECIDED)
+        own.scratch[made.correction] = made.at
+        since = own.scratch[votes.correction]
+        own.scratch[made.correction] = -1
+        known = (own.record[votes.correction] == votes.record) & (since < votes.at)
+        marked[votes.record[~known]] = True
+        verdicts = review.Verdicts(self.columns, votes.where(known))
+        votes = verdicts.votes
+        marked[votes.record[verdicts.counted[verdicts.difficult()]]] = True
+        marked[votes.record[review.crowded(self.columns, verdicts)]] = True
+        return verdicts
+
+    def _withdraw(self, marked: Bools, items: Ints, corrections: Ints) -> None:
+        """Unmake what this batch brought to marked records: the reference fold makes it again."""
+        things, own = self.columns.things, self.columns.corrections
+        things.exists[items[marked[things.record[items]]]] = False
+        own.record[corrections[marked[own.record[corrections]]]] = NO_RECORD
+
+    def _commit(self, rows: Rows, outcomes: NDArray[np.uint8]) -> None:
+        things = self.columns.things
+        things.known[rows.record] = True
+        things.contract[rows.record] = rows.judged  # it only rises, and the last one written stays
+        outcomes[rows.at[rows.kind == REGISTERED]] = CODE[Outcome.REGISTERED]
+        outcomes[rows.at[rows.kind == PROPOSED]] = _PROPOSED
+        given = rows.where((rows.split >= 0) & (things.split[rows.record] < 0))
+        things.split[given.record[::-1]] = given.split[::-1]  # the first one stands
+
+
+def _rows(mask: Bools) -> list[int]:
+    return np.nonzero(mask)[0].tolist()

@@ -1,0 +1,190 @@
+"""Reads the log and folds it as columns: what `ledger.replay` does one event at a time.
+
+The next messages are read in a thread while the last ones are folded: reading takes the
+interpreter, and much of the folding does not.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from queue import Queue
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ledger import replay as reference
+from ledger.columnar.fold import ColumnarPartition
+from ledger.columnar.frame import Reader
+from ledger.columnar.snapshot import ColumnarSnapshot, frame_of
+from ledger.columnar.state import Fetch
+from ledger.core.events import Event
+from ledger.core.governance import Governance
+from ledger.core.position import Position
+from ledger.dataset import Dataset
+from ledger.logs.base import Batch, Topic
+
+Observer = Callable[[Batch, NDArray[np.uint8]], None]
+"""Gets each batch of label events with the outcome of each, as an index into `OUTCOMES`."""
+
+_AHEAD_MAX = 4
+ROWS = 40_000
+"""Events folded at a time: enough to make the cost of each array operation small."""
+_BYTES_MAX = 64 * 1024 * 1024
+_GAP_MAX = 1_000
+"""Two events nearer than this are fetched in one read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnarState:
+    """Everything the fold knows at a closed position."""
+
+    dataset: Dataset
+    position: Position
+    governance: Governance
+    partitions: list[ColumnarPartition]
+
+    def snapshot(self) -> ColumnarSnapshot:
+        """The labelled items, sorted by the id's UTF-8 bytes."""
+        version = self.governance.contract.version
+        frame = frame_of(self.partitions, self.simple(), version)
+        return ColumnarSnapshot(self.position, version, (), frame, self.reference)
+
+    def simple(self) -> reference.State:
+        """The complex records only, as the reference fold knows them, without their texts."""
+        return reference.State(
+            self.position, self.governance, [each.reference for each in self.partitions]
+        )
+
+    def reference(self) -> reference.State:
+        """The whole state as the reference fold knows it; the texts are fetched from the log."""
+        state = self.simple()
+        folds = [
+            type(fold)(fold.contracts, fold.partition, fold.partitions) for fold in state.partitions
+        ]
+        for fold, partition in zip(folds, self.partitions, strict=True):
+            fold.records = partition.records(fetcher(self.dataset, fold.partition))
+        return reference.State(self.position, self.governance, folds)
+
+
+def replay(dataset: Dataset, position: Position, observe: Observer | None = None) -> ColumnarState:
+    """The state at a closed position, from the log alone."""
+    governance = reference.fold_governance(dataset, position.governance)
+    partitions = [
+        fold_partition(dataset, governance, partition, stop, observe=observe)
+        for partition, stop in enumerate(position.labels)
+    ]
+    return ColumnarState(dataset, position, governance, partitions)
+
+
+def fold_partition(
+    dataset: Dataset,
+    governance: Governance,
+    partition: int,
+    stop: int,
+    *,
+    observe: Observer | None = None,
+    rows: int = ROWS,
+) -> ColumnarPartition:
+    """The state of one label partition at `[0, stop)`, under this governance."""
+    fold = ColumnarPartition(governance.contracts, partition, dataset.partitions, dataset.codec)
+    reader = Reader(dataset.codec)
+    for span in governance.spans(partition, stop):
+        batches = dataset.log.read(Topic.LABELS, partition, span.start, span.stop)
+        for batch in ahead(whole(batches, rows)):
+            frame = reader.frame(batch.offsets, batch.keys, batch.values)
+            outcomes = fold.apply(frame) if span.live else fold.void(frame)
+            if observe is not None:
+                observe(batch, outcomes)
+    return fold
+
+
+def whole(batches: Iterable[Batch], rows: int) -> Iterator[Batch]:
+    """The same messages in batches of about so many rows, or of fewer that are large."""
+    parts: list[Batch] = []
+    count = size = 0
+    for batch in batches:
+        parts.append(batch)
+        count += len(batch)
+        size += sum(map(len, filter(None, batch.values)))
+        if count >= rows or size >= _BYTES_MAX:
+            yield _joined(parts)
+            parts, count, size = [], 0, 0
+    if parts:
+        yield _joined(parts)
+
+
+def _joined(parts: Sequence[Batch]) -> Batch:
+    first, last = parts[0], parts[-1]
+    if len(parts) == 1:
+        return first
+    count = sum(map(len, parts))
+    offsets: Sequence[int] = range(first.offsets[0], first.offsets[0] + count)
+    if last.offsets[-1] != offsets[-1]:  # some are skipped
+        offsets = [offset for part in parts for offset in part.offsets]
+    return Batch(
+        first.topic,
+        first.partition,
+        offsets,
+        [timestamp for part in parts for timestamp in part.timestamps_ms],
+        [key for part in parts for key in part.keys],
+        [value for part in parts for value in part.values],
+    )
+
+
+def ahead(batches: Iterable[Batch]) -> Generator[Batch]:
+    """The same batches, the next of which are read while one is worked on."""
+    ready: Queue[Batch | BaseException | None] = Queue(_AHEAD_MAX)
+    stopped = threading.Event()
+
+    def read() -> None:
+        last: BaseException | None = None
+        try:
+            for batch in batches:
+                ready.put(batch)
+                if stopped.is_set():
+                    break
+        except BaseException as error:
+            last = error
+        ready.put(last)
+
+    thread = threading.Thread(target=read, name="errata-read-ahead", daemon=True)
+    thread.start()
+    try:
+        while (batch := ready.get()) is not None:
+            if isinstance(batch, BaseException):
+                raise batch
+            yield batch
+    finally:
+        stopped.set()
+        while thread.is_alive():
+            while not ready.empty():
+                ready.get_nowait()
+            thread.join(0.01)
+
+
+def fetcher(dataset: Dataset, partition: int) -> Fetch:
+    """Reads single events of a partition back from the log."""
+
+    def fetch(offsets: Sequence[int]) -> Iterator[tuple[int, Event]]:
+        for near in _runs(offsets):
+            for batch in dataset.log.read(Topic.LABELS, partition, near[0], near[-1] + 1):
+                wanted = near[bisect_left(near, batch.offsets[0]) :]
+                for offset in wanted[: bisect_left(wanted, batch.offsets[-1] + 1)]:
+                    row = bisect_left(batch.offsets, offset)
+                    event = dataset.codec.decode(batch.values[row])
+                    assert isinstance(event, Event)
+                    yield offset, event
+
+    return fetch
+
+
+def _runs(offsets: Sequence[int]) -> Iterator[Sequence[int]]:
+    """The ascending offsets in runs without large gaps."""
+    start = 0
+    for i in range(1, len(offsets) + 1):
+        if i == len(offsets) or offsets[i] - offsets[i - 1] > _GAP_MAX:
+            yield offsets[start:i]
+            start = i

@@ -1,0 +1,273 @@
+"""What the fold knows of a partition, as arrays over codes.
+
+A *thing* is whatever has an id: a record or an item. A record that is an item itself is one thing.
+Texts (a content, a source, a correction's reason) are not kept: an item and a correction know the
+offset of the event that brought them, and `hydrate` fetches them from the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ledger.columnar.strings import Bools, Interner, Ints
+from ledger.columnar.tables import Tables
+from ledger.core.events import CorrectionProposed, Decision, Event, ItemRegistered
+from ledger.core.fold import Correction, Item, Record
+from ledger.core.outcome import Outcome
+
+OUTCOMES: Sequence[Outcome] = tuple(Outcome)
+CODE = {outcome: code for code, outcome in enumerate(OUTCOMES)}
+DECISIONS: Sequence[Decision] = ("accept", "keep", "escalate")
+NO_RECORD = -1
+Fetch = Callable[[Sequence[int]], Iterable[tuple[int, Event]]]
+"""The events at these ascending offsets of the partition, each with its offset."""
+
+Small = NDArray[np.int32]
+Codes = Ints | Small
+_STUB = "(in the log)"
+_LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
+
+
+class _Arrays:
+    """Parallel arrays that grow together; `FILLS` says what an absent row holds."""
+
+    FILLS: dict[str, tuple[Any, int]]
+
+    def __init__(self) -> None:
+        self.capacity = 0
+        self.grow(1)
+
+    def grow(self, size: int) -> None:
+        """Make room for `size` rows."""
+        if size <= self.capacity:
+            return
+        capacity = max(size, self.capacity + self.capacity // 2, 1024)
+        for name, (kind, fill) in self.FILLS.items():
+            grown: Any = np.full(capacity, fill, kind)  # pyright: ignore[reportUnknownVariableType]
+            before: Any = getattr(self, name, grown)
+            grown[: self.capacity] = before[: self.capacity]
+            setattr(self, name, grown)
+        self.capacity = capacity
+
+
+class Things(_Arrays):
+    """Records and items, by code."""
+
+    FILLS = {  # noqa: RUF012  read only
+        "home": (np.bool_, 0),
+        "record": (np.int32, NO_RECORD),
+        "known": (np.bool_, 0),
+        "complex": (np.bool_, 0),
+        "contract": (np.int32, 0),
+        "split": (np.int32, -1),
+        "exists": (np.bool_, 0),
+        "label": (np.int32, 0),
+        "version": (np.int32, 0),
+        "given": (np.int32, 0),
+        "offset": (np.int64, 0),
+        "texts": (np.bool_, 0),
+        "scratch": (np.int64, -1),
+    }
+    home: Bools
+    """A record's name that belongs to this partition."""
+    record: Small
+    """The record of an item; a record is its own."""
+    known: Bools
+    """A record that some admitted event was about."""
+    complex: Bools
+    """A record that the reference fold keeps."""
+    contract: Small
+    split: Small
+    exists: Bools
+    """An item, of a record that is not complex."""
+    label: Small
+    version: Small
+    given: Small
+    """The label that the item was registered with."""
+    offset: Ints
+    texts: Bools
+    scratch: Ints
+    """-1 between calls."""
+
+
+class Corrections(_Arrays):
+    """Corrections of records that are not complex, by the code of their id."""
+
+    FILLS = {  # noqa: RUF012  read only
+        "record": (np.int32, NO_RECORD),
+        "item": (np.int32, 0),
+        "actor": (np.int32, 0),
+        "old": (np.int32, 0),
+        "new": (np.int32, 0),
+        "version": (np.int32, 0),
+        "status": (np.uint8, 0),
+        "votes": (np.int32, 0),
+        "decision": (np.int8, 0),
+        "offset": (np.int64, 0),
+        "scratch": (np.int64, -1),
+    }
+    record: Small
+    item: Small
+    actor: Small
+    old: Small
+    new: Small
+    version: Small
+    status: NDArray[np.uint8]
+    votes: Small
+    decision: NDArray[np.int8]
+    """What all its votes so far say; corrections with votes of both kinds are complex."""
+    offset: Ints
+    scratch: Ints
+
+
+class Votes(_Arrays):
+    """Votes that counted, in log order."""
+
+    FILLS = {  # noqa: RUF012  read only
+        "correction": (np.int32, 0),
+        "actor": (np.int32, 0),
+        "decision": (np.int8, 0),
+    }
+    correction: Small
+    actor: Small
+    decision: NDArray[np.int8]
+    size = 0
+
+    def add(self, corrections: Codes, actors: Codes, decisions: NDArray[np.int8]) -> None:
+        """Append votes."""
+        start, stop = self.size, self.size + len(corrections)
+        self.grow(stop)
+        self.correction[start:stop] = corrections
+        self.actor[start:stop] = actors
+        self.decision[start:stop] = decisions
+        self.size = stop
+
+    def of(self, chosen: Bools) -> Ints:
+        """The votes on the corrections that are chosen, by code."""
+        return np.nonzero(chosen[self.correction[: self.size]])[0]
+
+
+@dataclass(slots=True)
+class Names:
+    """The strings behind the codes."""
+
+    things: Interner = field(default_factory=Interner)
+    corrections: Interner = field(default_factory=Interner)
+    actors: Interner = field(default_factory=Interner)
+    labels: Interner = field(default_factory=Interner)
+    splits: Interner = field(default_factory=Interner)
+
+
+class Columns:
+    """The state of the records that are not complex."""
+
+    def __init__(self, names: Names, tables: Tables) -> None:
+        self.names = names
+        self.tables = tables
+        self.things = Things()
+        self.corrections = Corrections()
+        self.votes = Votes()
+
+    def records(self, chosen: Bools, stubs: dict[int, Item | Correction]) -> dict[str, Record]:
+        """Reference records of the things chosen. Their texts are missing: `stubs` gets what
+        `hydrate` has to fill, by offset.
+        """
+        things = self.things
+        codes = np.nonzero(chosen & things.known[: len(chosen)])[0]
+        names, splits = self.names.things.strings(), self.names.splits.strings()
+        made: dict[int, Record] = {}
+        for code in codes.tolist():
+            split = int(things.split[code])
+            made[code] = Record(
+                contract_version=int(things.contract[code]),
+                split=None if split < 0 else splits[split],
+            )
+        self._items(chosen, made, names, stubs)
+        self._corrections(chosen, made, names, stubs)
+        ids = names.gather(codes).to_list()
+        return dict(zip(ids, made.values(), strict=True))
+
+    def _items(self, chosen: Bools, made: dict[int, Record], names: Any, stubs: Any) -> None:
+        things, labels = self.things, self.tables.labels
+        size = len(chosen)
+        items = np.nonzero(things.exists[:size] & chosen[things.record[:size]])[0]
+        for code in items.tolist():
+            record = int(things.record[code])
+            item = Item(
+                names[code],
+                names[record],
+                labels[int(things.label[code])],
+                int(things.version[code]),
+                registered_as=(_text(labels[int(things.given[code])]), None),
+            )
+            made[record].items[item.item_id] = item
+            if things.texts[code]:
+                stubs[int(things.offset[code])] = item
+
+    def _corrections(self, chosen: Bools, made: dict[int, Record], names: Any, stubs: Any) -> None:
+        own, labels, actors = self.corrections, self.tables.labels, self.tables.actors
+        mine = (own.record != NO_RECORD) & chosen[own.record]
+        if not mine.any():
+            return
+        ids, by_code = self.names.corrections.strings(), dict[int, Correction]()
+        for code in np.nonzero(mine)[0].tolist():
+            record = int(own.record[code])
+            proposal = CorrectionProposed(
+                event_id=_STUB,
+                actor=actors[int(own.actor[code])],
+                occurred_at=_LONG_AGO,
+                contract_version=int(own.version[code]),
+                item_id=names[int(own.item[code])],
+                record_id=names[record],
+                correction_id=ids[code],
+                from_label=_text(labels[int(own.old[code])]),
+                to_label=_text(labels[int(own.new[code])]),
+            )
+            correction = Correction(proposal, OUTCOMES[int(own.status[code])])
+            made[record].corrections[proposal.correction_id] = correction
+            by_code[code] = stubs[int(own.offset[code])] = correction
+        for vote in self.votes.of(mine).tolist():
+            correction = by_code[int(self.votes.correction[vote])]
+            actor = actors[int(self.votes.actor[vote])]
+            correction.votes[actor] = DECISIONS[int(self.votes.decision[vote])]
+
+    def forget(self, chosen: Bools) -> None:
+        """Drop the records chosen: they are complex now."""
+        things, own = self.things, self.corrections
+        size = len(chosen)
+        things.complex[:size] |= chosen
+        things.exists[:size] &= ~chosen[things.record[:size]]
+        mine = (own.record != NO_RECORD) & chosen[own.record]
+        gone = self.votes.of(mine)
+        own.record[mine] = NO_RECORD
+        if len(gone):
+            kept = np.ones(self.votes.size, np.bool_)
+            kept[gone] = False
+            rows = np.nonzero(kept)[0]
+            votes, self.votes = self.votes, Votes()
+            self.votes.add(votes.correction[rows], votes.actor[rows], votes.decision[rows])
+
+
+def hydrate(stubs: dict[int, Item | Correction], fetch: Fetch) -> None:
+    """Fill in from the log what `Columns.records` left out; `stubs` is empty afterwards."""
+    for offset, event in fetch(sorted(stubs)):
+        stub = stubs[offset]
+        if isinstance(stub, Item):
+            assert isinstance(event, ItemRegistered)
+            stub.content, stub.source = event.content, event.source
+        else:
+            assert isinstance(event, CorrectionProposed)
+            stub.proposal = event
+    stubs.clear()
+
+
+def _text(label: object) -> str | None:
+    """A label that an event named; those are never unresolved."""
+    assert label is None or isinstance(label, str)
+    return label
