@@ -8,10 +8,11 @@ halts instead of changing what a position means.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ValidationError
 
 from ledger.clock import milliseconds, now
 from ledger.codec import Codec, Undecodable
@@ -21,13 +22,24 @@ from ledger.errors import ConfigurationError, CorruptLog, InvalidRequest
 from ledger.logs.base import Log, Message, Topic
 from ledger.registry import ConfluentRegistry, EmbeddedRegistry, meta_message
 
-CARD = "dataset"
 PARTITIONS_MAX = 1_000
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 _BELONG: dict[Topic, tuple[type[Event], ...]] = {
     Topic.LABELS: LABEL_EVENTS,
     Topic.GOVERNANCE: GOVERNANCE_EVENTS,
 }
+
+
+class Card(BaseModel):
+    """What a dataset was when it was set up. `probe_*` is a schema by which a registry is known."""
+
+    kind: Literal["dataset"] = "dataset"
+    partitions: int
+    cluster: str
+    topics: dict[Topic, str]
+    registry: Literal["embedded", "confluent"]
+    probe_id: int
+    probe_fingerprint: str
 
 
 class Entry(NamedTuple):
@@ -73,16 +85,17 @@ class Dataset:
             raise InvalidRequest(f"{partitions} partitions: between 1 and {PARTITIONS_MAX}")
         log.create(partitions)
         if _card(log) is None:
-            probe = Codec(registry or EmbeddedRegistry(log)).register_all()
-            card = {
-                "kind": CARD,
-                "partitions": partitions,
-                "cluster": log.cluster_id(),
-                "topics": {topic.value: name for topic, name in log.topic_ids().items()},
-                "registry": "confluent" if registry else "embedded",
-                "probe": {"schema_id": probe[0], "fingerprint": probe[1]},
-            }
-            _append_meta(log, card)
+            probe_id, probe_fingerprint = Codec(registry or EmbeddedRegistry(log)).register_all()
+            card = Card(
+                partitions=partitions,
+                cluster=log.cluster_id(),
+                topics=dict(log.topic_ids()),
+                registry="confluent" if registry else "embedded",
+                probe_id=probe_id,
+                probe_fingerprint=probe_fingerprint,
+            )
+            value = card.model_dump_json().encode()
+            log.append(Topic.META, [Message(0, None, value, milliseconds(now()))])
         return cls.open(log, registry)
 
     @classmethod
@@ -104,26 +117,25 @@ class Dataset:
                 f"dataset {log.dataset!r} at {log.url} has no card: its set-up was interrupted, or "
                 "its meta topic was deleted. If nothing was appended yet, run `errata init` again"
             )
-        partitions = int(card["partitions"])
-        _recognise(log, card, partitions)
+        _recognise(log, card)
         log.check()
-        if card["registry"] == "confluent" and registry is None:
+        if card.registry == "confluent" and registry is None:
             raise ConfigurationError(
                 f"dataset {log.dataset!r} takes its schema ids from a schema registry: give its "
                 "address with ERRATA_REGISTRY or --registry"
             )
-        if card["registry"] == "embedded" and registry is not None:
+        if card.registry == "embedded" and registry is not None:
             raise ConfigurationError(
                 f"dataset {log.dataset!r} keeps its schemas in its own log: leave ERRATA_REGISTRY "
                 "and --registry out"
             )
         codec = Codec(registry or EmbeddedRegistry(log))
-        if not codec.knows(card["probe"]["schema_id"], card["probe"]["fingerprint"]):
+        if not codec.knows(card.probe_id, card.probe_fingerprint):
             raise ConfigurationError(
                 f"dataset {log.dataset!r} was written with another schema registry: in this one "
-                f"schema id {card['probe']['schema_id']} is something else. Give that one's address"
+                f"schema id {card.probe_id} is something else. Give that one's address"
             )
-        return cls(log, codec, partitions)
+        return cls(log, codec, card.partitions)
 
     def entries(self, topic: Topic, partition: int, start: int, stop: int) -> Iterator[Entry]:
         """The messages at offsets `start <= offset < stop` of one partition, decoded."""
@@ -162,36 +174,37 @@ def topic_of(event: Event | type[Event]) -> Topic:
     return next(topic for topic, types in _BELONG.items() if event_type in types)
 
 
-def _card(log: Log) -> dict[str, Any] | None:
+def _card(log: Log) -> Card | None:
     end = log.ends(Topic.META)[0]
     for batch in log.read(Topic.META, 0, 0, end):
         for value in batch.values:
             message = meta_message(value)
-            if message.get("kind") == CARD:
-                return dict(message)
+            if message.get("kind") == "dataset":
+                try:
+                    return Card.model_validate(message)
+                except ValidationError as error:
+                    raise CorruptLog(
+                        f"the card of dataset {log.dataset!r} at {log.url} is none of this "
+                        f"release: {error.errors()[0]['loc']} {error.errors()[0]['msg']}"
+                    ) from error
     return None
 
 
-def _append_meta(log: Log, card: dict[str, Any]) -> None:
-    value = json.dumps(card).encode()
-    log.append(Topic.META, [Message(0, None, value, milliseconds(now()))])
-
-
-def _recognise(log: Log, card: dict[str, Any], partitions: int) -> None:
+def _recognise(log: Log, card: Card) -> None:
     """Refuse a log that is not the one its card describes."""
-    if card["cluster"] != log.cluster_id():
+    if card.cluster != log.cluster_id():
         raise CorruptLog(
             f"the log at {log.url} is on cluster {log.cluster_id()}, and dataset {log.dataset!r} "
-            f"was set up on {card['cluster']}: offsets may differ there. Copy the dataset instead"
+            f"was set up on {card.cluster}: offsets may differ there. Copy the dataset instead"
         )
     for topic, topic_id in log.topic_ids().items():
-        if card["topics"].get(topic.value) != topic_id:
+        if card.topics.get(topic) != topic_id:
             raise CorruptLog(
                 f"topic {log.topic_name(topic)} at {log.url} was deleted and created again since "
-                f"the dataset was set up (its id was {card['topics'].get(topic.value)}, now it is "
+                f"the dataset was set up (its id was {card.topics.get(topic)}, now it is "
                 f"{topic_id}): its events are gone. Restore the topic, or set up a new dataset"
             )
-        wanted = 1 if topic.single else partitions
+        wanted = 1 if topic.single else card.partitions
         found = log.partition_count(topic)
         if found != wanted:
             raise CorruptLog(

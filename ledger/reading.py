@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Self
 
 from ledger import positions
+from ledger.core.events import VersionTagged
 from ledger.core.fold import Correction
 from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
@@ -39,6 +40,18 @@ class Reading:
     def governance(self) -> Governance:
         """Governance at the log's end: the contract in force, versions, rollbacks."""
         return self.reader.refresh()
+
+    def version(self, name: str) -> VersionTagged:
+        """The version with this name.
+
+        Raises:
+            InvalidRequest: there is none.
+        """
+        tags = self.governance.tags
+        if name not in tags:
+            known = ", ".join(tags) or "none yet"
+            raise InvalidRequest(f"there is no version {name!r}; there are: {known}")
+        return tags[name].event
 
     def state(self, at: Where = HEAD, observe: Observer | None = None) -> State:
         """Everything the fold knows at a position."""
