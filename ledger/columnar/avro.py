@@ -18,8 +18,7 @@ from ledger.columnar.strings import Bools, Bytes, Ints
 
 _SIZE_BYTES_MAX = 4
 _LONG_BYTES_MAX = 9
-_MICROS_MIN, _MICROS_MAX = -62_135_596_800_000_000, 253_402_300_799_999_999
-"""The years 1 to 9999, which are those that a datetime holds."""
+_HIGH_BITS = np.uint64(0x8080808080808080)
 _ARRAY_MAX = 64
 
 
@@ -225,8 +224,14 @@ def _long(name: str) -> Read:
 
 
 def _moment(walk: Walk, _: Columns) -> None:
-    value = _unfolded(walk.varint(_LONG_BYTES_MAX))
-    walk.odd |= (value < _MICROS_MIN) | (value > _MICROS_MAX)
+    """Any number of up to 8 bytes: it is less than 2**55, which is within the years 1 to 9999."""
+    everywhere: Any = np.ndarray((len(walk.data) - 7,), "V8", walk.data, strides=(1,))
+    last = ~everywhere[walk.at].view("<u8") & _HIGH_BITS
+    walk.odd |= last == 0
+    # The lowest bit set is the top bit of the last byte: below it are 8 bits for each byte, less 1.
+    size = (np.bitwise_count((last & -last) - np.uint64(1)).astype(np.int64) + 1) >> 3
+    walk.high += int(size.sum()) - len(size)
+    walk.at = walk.at + size
 
 
 def _enum(name: str, count: int) -> Read:

@@ -152,9 +152,11 @@ class Reader:
 def joined(parts: Sequence[bytes | None]) -> tuple[Bytes, Ints]:
     """The parts one behind the other, and their lengths; what is missing is empty."""
     there = cast("Sequence[bytes]", parts)
-    if None in parts:
+    try:
+        data = b"".join((*there, bytes(PADDING)))
+    except TypeError:
         there = [part or b"" for part in parts]
-    data = b"".join((*there, bytes(PADDING)))
+        data = b"".join((*there, bytes(PADDING)))
     return np.frombuffer(data, np.uint8), np.fromiter(map(len, there), np.int64, len(there))
 
 

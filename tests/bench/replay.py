@@ -25,7 +25,7 @@ from typing import Any
 import fastavro
 
 from ledger.clock import milliseconds, now
-from ledger.codec import shipped_schemas
+from ledger.codec import Codec, shipped_schemas
 from ledger.core.events import (
     ClassAdded,
     CorrectionProposed,
@@ -40,6 +40,7 @@ from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.logs.base import Log, Message, Topic
 from ledger.logs.sqlite import SqliteLog
+from ledger.registry import EmbeddedRegistry
 
 CACHE = Path(".cache/bench")
 PARTITIONS = 4
@@ -101,9 +102,9 @@ def open_log(kind: str, items: int, bootstrap: str) -> Log:
 
 def generate(log: Log, items: int) -> None:
     """Append the events."""
-    dataset = Dataset.create(log, PARTITIONS)
-    if sum(log.ends(Topic.LABELS)) == 3 * items:
+    if log.exists() and sum(log.ends(Topic.LABELS)) == 3 * items:
         return
+    dataset = Dataset.create(log, PARTITIONS)
     schema = SchemaChanged(
         event_id="schema",
         actor="admin",
@@ -221,7 +222,8 @@ WAYS: dict[str, Callable[[Dataset], int]] = {
 
 def run(way: str, kind: str, items: int, bootstrap: str) -> None:
     """One way, in this process."""
-    dataset = Dataset.open(open_log(kind, items, bootstrap))
+    log = open_log(kind, items, bootstrap)
+    dataset = Dataset(log, Codec(EmbeddedRegistry(log)), PARTITIONS)
     started, cpu = time.perf_counter(), time.process_time()
     count = WAYS[way](dataset)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
