@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ledger.codec import HEADER_BYTES, MAGIC, Codec, EventSchema
 from ledger.columnar.avro import Columns, Layout, layout_of, walk
-from ledger.columnar.strings import PADDING, Bools, Bytes, Ints, distinct, not_utf8, words
+from ledger.columnar.strings import PADDING, Bools, Bytes, Ints, distinct, equal, not_utf8, words
 from ledger.core.events import CorrectionProposed, ItemRegistered, ReviewDecided
 from ledger.core.validity import field_names
 
@@ -111,7 +111,7 @@ class Reader:
         left = np.count_nonzero(data >= 0x80) - sum(state.high for _, _, _, state in read) - headers
         high = np.cumsum(data >= 0x80, dtype=np.int64) if left else None
         for kind, rows, columns, state in read:
-            good = state.done() & _sensible(columns)
+            good = state.done() & _sensible(columns) & _listed(data, kind, columns)
             if high is not None:
                 good &= _text(data, columns, high)
             _fill(frame, kind, rows, columns, good)
@@ -185,6 +185,36 @@ def _sensible(columns: Columns) -> Bools:
     for name in _NOT_EMPTY:
         if name in columns.lengths:
             good &= columns.lengths[name] != 0
+    return good
+
+
+def _literals(event_type: type) -> Mapping[str, Sequence[bytes]]:
+    """The fields that take one of a few strings, which Avro does not say of all of them."""
+    found: dict[str, Sequence[bytes]] = {}
+    for name, hint in get_type_hints(event_type).items():
+        for each in (hint, *get_args(hint)):
+            if get_origin(each) is Literal:
+                found[name] = [value.encode() for value in get_args(each)]
+    return found
+
+
+_LITERALS = {kind: _literals(event_type) for event_type, kind in _KINDS.items()}
+
+
+def _listed(data: Bytes, kind: int, columns: Columns) -> Bools:
+    """Which rows hold strings of the list where there is one."""
+    good = np.ones(len(columns.starts["actor"]), np.bool_)
+    for name in _LITERALS[kind].keys() & columns.starts.keys():
+        rows = np.nonzero(columns.lengths[name] >= 0)[0]
+        starts, lengths = columns.starts[name][rows], columns.lengths[name][rows]
+        listed = np.zeros(len(rows), np.bool_)
+        for value in _LITERALS[kind][name]:
+            same = lengths == len(value)
+            theirs = np.frombuffer(value, np.uint8)
+            zero = np.zeros(int(np.count_nonzero(same)), np.int64)
+            same[same] = equal(data, starts[same], theirs, zero, lengths[same])
+            listed |= same
+        good[rows[~listed]] = False
     return good
 
 

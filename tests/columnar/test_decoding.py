@@ -180,6 +180,8 @@ NOT_PLAIN: Sequence[tuple[int, dict[str, Any]]] = [
     (1, {"confidence": float("nan")}),
     (1, {"confidence": float("-inf")}),
     (1, {"correction_id": ""}),
+    (1, {"source": "udit?"}),
+    (1, {"source": ""}),
     (1, {"from_label": ""}),
     (1, {"based_on": Position((), 0)}),
     (1, {"based_on": Position((1,), -1)}),
