@@ -28,6 +28,8 @@ def words(data: Bytes, starts: Ints, lengths: Ints) -> Words:
     # An 8-byte type without alignment: numpy gathers it in one move wherever it starts.
     everywhere: Any = np.ndarray((len(data) - 7,), "V8", data, strides=(1,))
     found: Words = everywhere[starts].view("<u8")
+    if lengths.min(initial=8) >= 8:
+        return found
     return found & _MASKS[np.clip(lengths, 0, 8)]
 
 
@@ -36,8 +38,10 @@ def series(data: Bytes, starts: Ints, lengths: Ints) -> pl.Series:
     views = np.empty((len(starts), 2), np.uint64)
     first = words(data, starts, lengths)
     np.bitwise_or(lengths.view(np.uint64), first << _SHIFT, out=views[:, 0])
-    rest = words(data, starts + 4, lengths - 4)
-    views[:, 1] = np.where(lengths <= _INLINE, rest, starts.view(np.uint64) << _SHIFT)
+    views[:, 1] = starts.view(np.uint64) << _SHIFT
+    rows = np.nonzero(lengths <= _INLINE)[0]
+    if len(rows):  # short strings lie in the view itself
+        views[rows, 1] = words(data, starts[rows] + 4, lengths[rows] - 4)
     buffers: Any = [None, _buffer(views), _buffer(data)]
     array: Any = pa.Array.from_buffers(pa.string_view(), len(starts), buffers)
     made: Any = pl.from_arrow(array)
