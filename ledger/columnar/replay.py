@@ -77,32 +77,30 @@ class ColumnarState:
 def replay(dataset: Dataset, position: Position, observe: Observer | None = None) -> ColumnarState:
     """The state at a closed position, from the log alone."""
     governance = reference.fold_governance(dataset, position.governance)
-    partitions = [
-        fold_partition(dataset, governance, partition, stop, observe=observe)
-        for partition, stop in enumerate(position.labels)
+    folds = [
+        ColumnarPartition(governance.contracts, partition, dataset.partitions, dataset.codec)
+        for partition in range(len(position.labels))
     ]
-    return ColumnarState(dataset, position, governance, partitions)
+    # One stream over all partitions: while the last of one is folded, the next one is read.
+    for batch, frame, live in ahead(_frames(dataset, governance, position.labels)):
+        fold = folds[batch.partition]
+        outcomes = fold.apply(frame) if live else fold.void(frame)
+        if observe is not None:
+            observe(batch, outcomes)
+    return ColumnarState(dataset, position, governance, folds)
 
 
-def fold_partition(
-    dataset: Dataset,
-    governance: Governance,
-    partition: int,
-    stop: int,
-    *,
-    observe: Observer | None = None,
-    rows: int = ROWS,
-) -> ColumnarPartition:
-    """The state of one label partition at `[0, stop)`, under this governance."""
-    fold = ColumnarPartition(governance.contracts, partition, dataset.partitions, dataset.codec)
+def _frames(
+    dataset: Dataset, governance: Governance, stops: Sequence[int]
+) -> Iterator[tuple[Batch, Frame, bool]]:
+    """The label events below `stops`, decoded, and whether they are live."""
     reader = Reader(dataset.codec)
-    for span in governance.spans(partition, stop):
-        batches = dataset.log.read(Topic.LABELS, partition, span.start, span.stop)
-        for batch, frame in ahead(_frames(reader, whole(batches, rows))):
-            outcomes = fold.apply(frame) if span.live else fold.void(frame)
-            if observe is not None:
-                observe(batch, outcomes)
-    return fold
+    for partition, stop in enumerate(stops):
+        for span in governance.spans(partition, stop):
+            batches = dataset.log.read(Topic.LABELS, partition, span.start, span.stop)
+            for batch in whole(batches, ROWS):
+                frame = reader.frame(batch.offsets, batch.keys, batch.values)
+                yield batch, frame, span.live
 
 
 def whole(batches: Iterable[Batch], rows: int) -> Iterator[Batch]:
@@ -136,11 +134,6 @@ def _joined(parts: Sequence[Batch]) -> Batch:
         list(chain.from_iterable(part.keys for part in parts)),
         list(chain.from_iterable(part.values for part in parts)),
     )
-
-
-def _frames(reader: Reader, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Frame]]:
-    for batch in batches:
-        yield batch, reader.frame(batch.offsets, batch.keys, batch.values)
 
 
 def ahead(source: Iterable[Each]) -> Generator[Each]:
