@@ -132,7 +132,7 @@ class Codec:
 
     def knows(self, schema_id: int, fingerprint: str) -> bool:
         """Whether the registry has the schema of this fingerprint under this id."""
-        schema = self._schema(schema_id)
+        schema = self.schema(schema_id)
         return isinstance(schema, EventSchema) and schema.fingerprint == fingerprint
 
     def encode(self, event: Event) -> bytes:
@@ -170,7 +170,7 @@ class Codec:
             return Undecodable("no value (a tombstone)")
         if len(value) < HEADER_BYTES or value[:1] != MAGIC:
             return Undecodable("no Confluent frame: it begins with a zero byte and a schema id")
-        schema = self._schema(int.from_bytes(value[1:HEADER_BYTES], "big"))
+        schema = self.schema(int.from_bytes(value[1:HEADER_BYTES], "big"))
         if isinstance(schema, Undecodable):
             return schema
         body = io.BytesIO(value)
@@ -195,7 +195,8 @@ class Codec:
             header = self._headers[schema.event] = MAGIC + schema_id.to_bytes(4, "big")
         return header
 
-    def _schema(self, schema_id: int) -> EventSchema | Undecodable:
+    def schema(self, schema_id: int) -> EventSchema | Undecodable:
+        """The accepted schema behind an id, or why there is none."""
         known = self._known.get(schema_id)
         if known is None:
             known = self._known[schema_id] = self._look_up(schema_id)

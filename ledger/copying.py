@@ -36,7 +36,7 @@ from ledger.core.position import Position
 from ledger.dataset import Dataset, Entry
 from ledger.errors import CorruptLog, InvalidRequest
 from ledger.logs.base import BATCH_MESSAGES_MAX, Message, Topic
-from ledger.replay import GovernanceReader, replay
+from ledger.replay import GovernanceReader, rebuild
 
 _OTHERS = (Topic.FEEDBACK, Topic.ANNOTATIONS, Topic.SIGNALS, Topic.QUARANTINE)
 
@@ -237,7 +237,7 @@ def _prove(target: Dataset, end: Position) -> None:
     governance = GovernanceReader(target).refresh()
     for name, tag in governance.tags.items():
         where = positions.resolve(target, governance, end, name)
-        found = replay(target, where).snapshot().sha256
+        found = rebuild(target, where).sha256
         if tag.event.content_hash not in (None, found):
             raise CorruptLog(
                 f"version {name!r} of the copy is {found} and its tag says "

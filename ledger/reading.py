@@ -17,8 +17,15 @@ from ledger.dataset import Dataset, Entry
 from ledger.errors import InvalidRequest
 from ledger.history import History, history
 from ledger.logs.base import Topic
-from ledger.replay import GovernanceReader, Observer, State, fold_partition, replay
-from ledger.snapshot import Change, Snapshot, diff
+from ledger.replay import (
+    GovernanceReader,
+    Observer,
+    State,
+    fold_partition,
+    rebuild,
+    replay,
+)
+from ledger.snapshot import Change, Snapshot
 
 Where = str | datetime | Position
 HEAD = positions.HEAD
@@ -59,11 +66,11 @@ class Reading:
 
     def snapshot(self, at: Where = HEAD) -> Snapshot:
         """The labels at a position."""
-        return self.state(at).snapshot()
+        return rebuild(self.dataset, self.resolve(at))
 
     def diff(self, before: Where, after: Where = HEAD) -> list[Change]:
         """The items whose canonical line differs between two positions, sorted by id."""
-        return list(diff(self.snapshot(before), self.snapshot(after)))
+        return list(self.snapshot(before).diff(self.snapshot(after)))
 
     def history(self, item_id: str, at: Where = HEAD) -> History:
         """Everything that was said of an item up to a position, and what became of it."""

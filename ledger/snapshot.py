@@ -16,7 +16,6 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
@@ -69,13 +68,24 @@ class Change(NamedTuple):
         return "removed" if self.after is None else "changed"
 
 
-@dataclass(frozen=True)
 class Snapshot:
-    """The labelled items at a closed position, sorted by the id's UTF-8 bytes."""
+    """The labelled items at a closed position, sorted by the id's UTF-8 bytes.
 
-    position: Position
-    contract_version: int
-    rows: Sequence[Row]
+    Args:
+        position: where it was taken.
+        contract_version: the contract that its labels stand under.
+        rows: the items.
+    """
+
+    def __init__(self, position: Position, contract_version: int, rows: Sequence[Row]) -> None:
+        self.position = position
+        self.contract_version = contract_version
+        self._rows = rows
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Every item with its attributes and content."""
+        return self._rows
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -83,6 +93,18 @@ class Snapshot:
     def lines(self) -> Iterator[bytes]:
         """The canonical lines."""
         return (row.line() for row in self.rows)
+
+    def diff(self, after: Snapshot) -> Iterator[Change]:
+        """The items whose canonical line is another one in `after`, sorted by id.
+
+        Attributes and content are not compared, and need not be in the rows given.
+        """
+        old = {row.item_id: row for row in self.rows}
+        new = {row.item_id: row for row in after.rows}
+        for item_id in sorted(old.keys() | new.keys(), key=str.encode):
+            mine, theirs = old.get(item_id), new.get(item_id)
+            if mine is None or theirs is None or mine.line() != theirs.line():
+                yield Change(item_id, mine, theirs)
 
     @cached_property
     def sha256(self) -> str:
@@ -176,16 +198,6 @@ class Snapshot:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-
-
-def diff(before: Snapshot, after: Snapshot) -> Iterator[Change]:
-    """The items that differ, sorted by id."""
-    old = {row.item_id: row for row in before.rows}
-    new = {row.item_id: row for row in after.rows}
-    for item_id in sorted(old.keys() | new.keys(), key=str.encode):
-        mine, theirs = old.get(item_id), new.get(item_id)
-        if mine is None or theirs is None or mine.line() != theirs.line():
-            yield Change(item_id, mine, theirs)
 
 
 def _cells(row: Row) -> tuple[Any, ...]:

@@ -15,5 +15,5 @@ reference `PartitionFold` and stays there. So what is difficult is decided in on
 - `replay`: reads the log and folds it, up to a closed position.
 - `snapshot`: the labels at a position as columns; canonical bytes without a Python row.
 
-It needs the extra `fast`; without it everything is answered by the reference fold.
+It needs the extra `frames`; without it everything is answered by the reference fold.
 """

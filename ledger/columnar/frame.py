@@ -144,7 +144,7 @@ class Reader:
             schema_id = int.from_bytes(first[1:], "big")
             found: object = None
             if first[:1] == MAGIC:
-                found = self._codec._schema(schema_id)  # pyright: ignore[reportPrivateUsage]
+                found = self._codec.schema(schema_id)
             self._schemas[header] = _known(found) if isinstance(found, EventSchema) else None
         return self._schemas[header]
 

@@ -55,7 +55,7 @@ class ColumnarState:
         """The labelled items, sorted by the id's UTF-8 bytes."""
         version = self.governance.contract.version
         frame = frame_of(self.partitions, self.simple(), version)
-        return ColumnarSnapshot(self.position, version, (), frame, self.reference)
+        return ColumnarSnapshot(self.position, version, frame, self.reference)
 
     def simple(self) -> reference.State:
         """The complex records only, as the reference fold knows them, without their texts."""

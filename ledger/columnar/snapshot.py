@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,6 +17,7 @@ import pyarrow as pa
 
 from ledger.columnar.fold import ColumnarPartition
 from ledger.core.events import Geometry
+from ledger.core.position import Position
 from ledger.snapshot import Change, Format, Row, Snapshot
 
 if TYPE_CHECKING:
@@ -80,22 +80,28 @@ def _plain(partition: ColumnarPartition, version: int) -> pl.DataFrame:
     return frame.filter(pl.col("label").is_not_null())
 
 
-@dataclass(frozen=True)
 class ColumnarSnapshot(Snapshot):
     """The labelled items at a closed position; `rows` are made only when asked for."""
 
-    frame: pl.DataFrame = field(default_factory=pl.DataFrame)
-    reference: Callable[[], State] | None = None
-    """The state, for what the frame does not hold."""
+    def __init__(
+        self,
+        position: Position,
+        contract_version: int,
+        frame: pl.DataFrame,
+        reference: Callable[[], State],
+    ) -> None:
+        super().__init__(position, contract_version, ())
+        self.frame = frame
+        self._reference = reference
 
-    def __getattribute__(self, name: str) -> Any:
-        # `rows` is a field of the parent; here it costs a Python object for each item.
-        return super().__getattribute__("_all_rows" if name == "rows" else name)
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Every item with its attributes and content: a Python object each, from the state."""
+        return self._all_rows
 
     @cached_property
     def _all_rows(self) -> Sequence[Row]:
-        assert self.reference is not None
-        return self.reference().snapshot().rows
+        return self._reference().snapshot().rows
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -146,6 +152,22 @@ class ColumnarSnapshot(Snapshot):
         """The content hash, hexadecimal."""
         return hashlib.sha256(self.canonical()).hexdigest()
 
+    def diff(self, after: Snapshot) -> Iterator[Change]:
+        """The items that differ, sorted by id; their rows are without content and attributes."""
+        if not isinstance(after, ColumnarSnapshot):
+            yield from super().diff(after)
+            return
+        pairs = self.frame.join(
+            after.frame, on="id", how="full", coalesce=True, suffix="_after", nulls_equal=True
+        )
+        columns = [name for name in COLUMNS if name != "id"]
+        same = (pl.col(name).eq_missing(pl.col(name + "_after")) for name in columns)
+        changed = pairs.filter(~pl.all_horizontal(same)).sort("id")
+        old = changed.select("id", *columns)
+        new = changed.select("id", *(pl.col(name + "_after").alias(name) for name in columns))
+        for item_id, mine, theirs in zip(changed["id"], _maybe(old), _maybe(new), strict=True):
+            yield Change(item_id, mine, theirs)
+
     def labels(self) -> Mapping[str, int]:
         """How many items have each label, by label."""
         counts = self.frame["label"].value_counts()
@@ -168,20 +190,6 @@ class ColumnarSnapshot(Snapshot):
         else:
             rows = list(_rows(self.frame))
             Snapshot(self.position, self.contract_version, rows).write(target, format)
-
-
-def diff(before: ColumnarSnapshot, after: ColumnarSnapshot) -> Iterator[Change]:
-    """The items that differ, sorted by id; their rows are without content and attributes."""
-    pairs = before.frame.join(
-        after.frame, on="id", how="full", coalesce=True, suffix="_after", nulls_equal=True
-    )
-    columns = [name for name in COLUMNS if name != "id"]
-    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name + "_after")) for name in columns)
-    changed = pairs.filter(~same).sort("id")
-    old = changed.select("id", *columns)
-    new = changed.select("id", *(pl.col(name + "_after").alias(name) for name in columns))
-    for mine, theirs in zip(_maybe(old), _maybe(new), strict=True):
-        yield Change((mine or theirs).item_id, mine, theirs)  # pyright: ignore
 
 
 def _maybe(frame: pl.DataFrame) -> Iterator[Row | None]:

@@ -18,7 +18,7 @@ from ledger.cli import note, print_table, settings, shared
 from ledger.errors import InvalidRequest, LedgerError
 from ledger.ledger import Ledger
 from ledger.settings import Settings
-from ledger.snapshot import Snapshot, diff
+from ledger.snapshot import Snapshot
 from producers.demo.data import Data, Example, digits, movie_reviews
 
 CLEAR, SURE = 0.6, 0.8
@@ -178,7 +178,7 @@ def _prove(loaded: Settings, spent_s: float) -> None:
         versions.append(("head", ledger.snapshot(), str(tags[2].content_hash)))
         before: Snapshot | None = None
         for name, snapshot, expected in versions:
-            changed = len(list(diff(before, snapshot))) if before else len(snapshot)
+            changed = len(list(before.diff(snapshot))) if before else len(snapshot)
             if snapshot.sha256 != expected:
                 raise LedgerError(f"{name} rebuilt is {snapshot.sha256}, expected {expected}")
             top = sorted(snapshot.labels().items(), key=lambda count: -count[1])[:3]

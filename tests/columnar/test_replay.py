@@ -17,14 +17,12 @@ from ledger import replay as reference
 from ledger.clock import milliseconds, now
 from ledger.codec import Codec
 from ledger.columnar import replay as columnar
-from ledger.columnar.snapshot import diff as columnar_diff
 from ledger.columnar.state import OUTCOMES
 from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.logs.base import Batch, Message, Topic
 from ledger.logs.sqlite import SqliteLog
 from ledger.registry import EmbeddedRegistry
-from ledger.snapshot import diff
 from tests.core.history import History, box
 from tests.core.strategies import Plan, plans, play
 
@@ -80,8 +78,10 @@ def compare(dataset: Dataset, before: Position, after: Position) -> None:
                 mine.write(one, format, content=content)
                 other.write(two, format, content=content)
                 assert one.getvalue() == two.getvalue()
-    found = [(c.item_id, c.kind, c.before and c.before.line()) for c in columnar_diff(*ours)]
-    assert found == [(c.item_id, c.kind, c.before and c.before.line()) for c in diff(*theirs)]
+    found = [(c.item_id, c.kind, c.before and c.before.line()) for c in ours[0].diff(ours[1])]
+    assert found == [
+        (c.item_id, c.kind, c.before and c.before.line()) for c in theirs[0].diff(theirs[1])
+    ]
 
 
 @patient
