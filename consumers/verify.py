@@ -13,9 +13,9 @@ from ledger.errors import CorruptLog
 @click.argument("names", nargs=-1)
 @as_json
 def verify(*, names: tuple[str, ...], as_json: bool) -> None:
-    """Rebuild the versions NAMES (all, if none is given) and compare each hash with its tag's.
+    """Rebuild versions from the log and hold them against their tags.
 
-    Ends with 1 if one differs, or was tagged without a hash.
+    NAMES are the versions to prove; without any, all are. Ends with 1 if one differs, or was tagged without a hash.
     """
     ledger = open_ledger()
     tags = ledger.governance.tags

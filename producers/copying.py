@@ -25,9 +25,9 @@ def copy(
     partitions: int | None,
     as_json: bool,
 ) -> None:
-    """Copy the dataset into a new one; every version keeps its hash, which is proved at the end.
+    """Copy the dataset into a new one, in any number of partitions.
 
-    Event ids, timestamps and hashes stay; positions are rewritten to what they are in the copy.
+    Every version keeps its hash, which is proved at the end. Event ids, timestamps and hashes stay; positions are rewritten to what they are in the copy.
     """
     source = open_ledger()
     here = settings()

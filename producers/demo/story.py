@@ -31,7 +31,7 @@ Fields = dict[str, Any]
 @shared
 @click.option("--offline", is_flag=True, help="Use scikit-learn's digits; fetch nothing.")
 def demo(*, offline: bool) -> None:
-    """Run the main job on real data, in a ledger of its own that stays to play with.
+    """Run the main job on real data, and leave a ledger to play with.
 
     Without --log the ledger is .errata/demo.db, made anew.
     """
