@@ -6,6 +6,7 @@ import click
 
 from ledger.cli import as_json, open_ledger, print_json, print_table, shared
 from ledger.errors import CorruptLog
+from ledger.reading import Proof
 
 
 @click.command()
@@ -15,24 +16,32 @@ from ledger.errors import CorruptLog
 def verify(*, names: tuple[str, ...], as_json: bool) -> None:
     """Rebuild versions from the log and hold them against their tags.
 
-    NAMES are the versions to prove; without any, all are. Ends with 1 if one differs, or was tagged without a hash.
+    NAMES are the versions to prove; without any, all are. The exit code is 1 if one differs, or
+    was tagged without a hash.
     """
-    ledger = open_ledger()
-    tags = ledger.governance.tags
-    for name in names:
-        ledger.version(name)
-    rows: list[tuple[str, str, str, str]] = []
-    for name in names or tags:
-        tagged, rebuilt = tags[name].event.content_hash, ledger.snapshot(name).sha256
-        verdict = "proved" if tagged == rebuilt else "no hash" if tagged is None else "DIFFERS"
-        rows.append((name, tagged or "", rebuilt, verdict))
+    proofs = list(open_ledger().verify(names or None))
     if as_json:
-        for name, tagged, rebuilt, verdict in rows:
-            proved = verdict == "proved"
-            fields = {"tagged_sha256": tagged or None, "rebuilt_sha256": rebuilt, "proved": proved}
-            print_json({"version": name, **fields})
+        for proof in proofs:
+            print_json(
+                {
+                    "version": proof.name,
+                    "tagged_sha256": proof.tagged_sha256,
+                    "rebuilt_sha256": proof.snapshot.sha256,
+                    "proved": proof.proved,
+                }
+            )
     else:
+        rows = [
+            (proof.name, proof.tagged_sha256 or "", proof.snapshot.sha256, _verdict(proof))
+            for proof in proofs
+        ]
         print_table(rows, ["version", "tagged", "rebuilt", "verdict"])
-    failed = [name for name, _, _, verdict in rows if verdict != "proved"]
+    failed = [proof.name for proof in proofs if not proof.proved]
     if failed:
         raise CorruptLog(f"not proved: {', '.join(failed)}")
+
+
+def _verdict(proof: Proof) -> str:
+    if proof.proved:
+        return "proved"
+    return "no hash" if proof.tagged_sha256 is None else "DIFFERS"

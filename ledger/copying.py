@@ -36,13 +36,14 @@ from ledger.core.position import Position
 from ledger.dataset import Dataset, Entry
 from ledger.errors import CorruptLog, InvalidRequest
 from ledger.logs.base import BATCH_MESSAGES_MAX, Message, Topic
-from ledger.replay import GovernanceReader, rebuild
+from ledger.reading import Reading
+from ledger.replay import GovernanceReader
 
 _OTHERS = (Topic.FEEDBACK, Topic.ANNOTATIONS, Topic.SIGNALS, Topic.QUARANTINE)
 
 
 def copy(source: Dataset, target: Dataset) -> Position:
-    """Copy everything of `source` into the empty dataset `target`.
+    """Copy everything of `source` into the empty dataset `target`, and prove every version.
 
     Returns:
         The position reached in `target`.
@@ -61,9 +62,13 @@ def copy(source: Dataset, target: Dataset) -> Position:
     copying = _Copying(source, target)
     copying.labels()
     copying.governance()
-    end = positions.ends(target)
-    _prove(target, end)
-    return end
+    for proof in Reading(target).verify():
+        if not proof.proved and proof.tagged_sha256 is not None:
+            raise CorruptLog(
+                f"version {proof.name!r} of the copy is {proof.snapshot.sha256} and its tag says "
+                f"{proof.tagged_sha256}: do not use the copy, and check the source"
+            )
+    return positions.ends(target)
 
 
 class _Copying:
@@ -230,16 +235,3 @@ def still_undecodable(target: Dataset, value: bytes) -> bytes:
     """
     decoded = target.codec.decode(value)
     return value if isinstance(decoded, Undecodable) else b"\xff" + value
-
-
-def _prove(target: Dataset, end: Position) -> None:
-    """Rebuild every version of the copy and hold it against its tag."""
-    governance = GovernanceReader(target).refresh()
-    for name, tag in governance.tags.items():
-        where = positions.resolve(target, governance, end, name)
-        found = rebuild(target, where).sha256
-        if tag.event.content_hash not in (None, found):
-            raise CorruptLog(
-                f"version {name!r} of the copy is {found} and its tag says "
-                f"{tag.event.content_hash}: do not use the copy, and check the source"
-            )

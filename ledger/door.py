@@ -17,12 +17,15 @@ from typing import Any, cast
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from ledger.codec import plain
+from ledger.core.contract import ROLES
 from ledger.core.events import (
     EVENT_TYPES,
     ClassAdded,
     ContractChange,
     Event,
     Geometry,
+    ItemRegistered,
+    PolicyChanged,
     RolledBack,
 )
 from ledger.core.position import Position
@@ -118,10 +121,23 @@ def admit(fields: Mapping[str, Any], stamps: Stamps) -> Event:
         raise InvalidRequest(f"{name}: {error}") from error
     if event.occurred_at.tzinfo is not None:
         event = replace(event, occurred_at=event.occurred_at.astimezone(UTC))
-    broken = problem(event)
+    broken = problem(event) or _unwise(event, given)
     if broken is not None:
         raise InvalidRequest(f"{name}: {broken}")
     return event
+
+
+def _unwise(event: Event, given: Mapping[str, Any]) -> str | None:
+    """What the log could hold and no author can mean."""
+    if isinstance(event, PolicyChanged):
+        unknown = sorted((event.roles or {}).keys() - set(ROLES))
+        if unknown:
+            return f"roles names {unknown[0]!r}; the roles are {', '.join(ROLES)}"
+    if isinstance(event, ItemRegistered):
+        for key, value in given.get("attributes", {}).items():
+            if isinstance(value, int) and value != event.attributes[key]:
+                return f"attributes[{key!r}] is {value}, which a 64-bit float cannot hold exactly"
+    return None
 
 
 def admit_geometry(text: str) -> Geometry:

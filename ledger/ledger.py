@@ -87,10 +87,18 @@ class Ledger(Reading):
         Args:
             events: events, or mappings with a `type` and the event's fields. A list is checked
                 whole before anything is appended; a generator is appended as it goes.
+
+        Raises:
+            InvalidRequest: an event cannot be; or, once all are appended, the fold refuses one
+                of them that is about governance (`append_all` tells without raising).
         """
         if isinstance(events, Sequence):
             self._writer.check(events)
-        self._writer.append(events)
+        for number, event, outcome in self._writer.append(events).refused:
+            raise InvalidRequest(
+                f"event {number}: the {type(event).__name__} is on the log and changes nothing: "
+                f"it is {outcome.value}, {outcome.reason}. The others are appended too"
+            )
         return self.resolve()
 
     def append_all(self, events: Iterable[Given]) -> Appended:
@@ -130,7 +138,7 @@ class Ledger(Reading):
         known = history(self.dataset, item_id, head)
         geometry = known.item.geometry if known.item else None
         if known.item is None and not add:
-            raise InvalidRequest(f"item {item_id!r} does not exist; say that it is to be added")
+            raise InvalidRequest(f"item {item_id!r} does not exist; add it with --add (add=True)")
         if known.item and known.label == to and to_geometry in (None, geometry):
             raise InvalidRequest(f"the label of item {item_id!r} is {label_text(to)} already")
         correction_id = new_id()
@@ -248,8 +256,8 @@ class Ledger(Reading):
         return self.governance.tags[name].event
 
     def _refuse_name(self, name: str) -> None:
-        if positions.is_moment(name):
-            raise InvalidRequest(f"version name {name!r} reads as a timestamp; choose another")
+        if positions.is_moment(name) or name.lower() == HEAD:
+            raise InvalidRequest(f"version name {name!r} reads as another position; choose another")
         taken = self.governance.tags.get(name)
         if taken is not None:
             where = taken.event.position.prefix()

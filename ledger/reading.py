@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Self
+from typing import NamedTuple, Self
 
 from ledger import positions
 from ledger.core.events import VersionTagged
@@ -29,6 +29,19 @@ from ledger.snapshot import Change, Snapshot
 
 Where = str | datetime | Position
 HEAD = positions.HEAD
+
+
+class Proof(NamedTuple):
+    """A version rebuilt, beside the hash that its tag says."""
+
+    name: str
+    tagged_sha256: str | None
+    snapshot: Snapshot
+
+    @property
+    def proved(self) -> bool:
+        """Whether the rebuilt snapshot has the hash of the tag."""
+        return self.snapshot.sha256 == self.tagged_sha256
 
 
 class Reading:
@@ -67,6 +80,11 @@ class Reading:
     def snapshot(self, at: Where = HEAD) -> Snapshot:
         """The labels at a position."""
         return rebuild(self.dataset, self.resolve(at))
+
+    def verify(self, names: Iterable[str] | None = None) -> Iterator[Proof]:
+        """Rebuild versions (all, by default) from the log and hold them against their tags."""
+        for name in list(self.governance.tags) if names is None else names:
+            yield Proof(name, self.version(name).content_hash, self.snapshot(name))
 
     def diff(self, before: Where, after: Where = HEAD) -> list[Change]:
         """The items whose canonical line differs between two positions, sorted by id."""
@@ -122,7 +140,7 @@ class Reading:
         if len(found) > 1:
             records = ", ".join(sorted(each.proposal.record_id for each in found))
             raise InvalidRequest(
-                f"correction {correction_id!r} names several, in the records {records}: say which"
+                f"correction {correction_id!r} is in several records, {records}: give --record"
             )
         return found[0]
 

@@ -15,6 +15,7 @@ from ledger.errors import ConfigurationError, LogUnavailable
 from ledger.logs.base import Log, Message, Topic
 
 SCHEMA = "schema"
+_STRICT_ENOUGH = ("BACKWARD_TRANSITIVE", "FULL_TRANSITIVE")
 
 
 class EmbeddedRegistry:
@@ -89,15 +90,17 @@ class ConfluentRegistry:
         self._ids: dict[str, int] = {}
 
     def id_of(self, subject: str, schema: str) -> int:
-        """The id of a schema; a new subject is set to BACKWARD_TRANSITIVE and the schema added."""
+        """The id of a schema, registered if it is new, under a subject that takes only schemas
+        that can read everything before them.
+        """
         from confluent_kafka.schema_registry import Schema
 
         if schema not in self._ids:
-            new = subject not in self._ask(self._client.get_subjects)
             self._ids[schema] = self._ask(
                 lambda: self._client.register_schema(subject, Schema(schema, "AVRO"))
             )
-            if new:
+            level = self._ask(lambda: self._client.get_compatibility(subject), missing_is_none=True)
+            if level not in _STRICT_ENOUGH:
                 self._ask(lambda: self._client.set_compatibility(subject, "BACKWARD_TRANSITIVE"))
         return self._ids[schema]
 

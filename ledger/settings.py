@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -46,6 +47,12 @@ class Settings(BaseSettings):
     registry_client: dict[str, str] = {}
     """Client properties for the registry, such as basic.auth.user.info (JSON likewise)."""
 
+    @field_validator("kafka", "registry_client", mode="before")
+    @classmethod
+    def _properties(cls, value: Any) -> Any:
+        """In TOML `security.protocol = "SSL"` is a table in a table, and a number is no text."""
+        return dict(_flat(cast("dict[str, Any]", value))) if isinstance(value, dict) else value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -62,6 +69,16 @@ class Settings(BaseSettings):
 
 def _file() -> Path:
     return Path(os.environ.get("ERRATA_CONFIG") or FILE)
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(cast("dict[str, Any]", value), f"{prefix}{name}.")
+        elif isinstance(value, bool):
+            yield prefix + name, str(value).lower()
+        else:
+            yield prefix + name, str(value) if isinstance(value, int | float) else value
 
 
 def load(**flags: Any) -> Settings:

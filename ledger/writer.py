@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from ledger import positions
 from ledger.clock import new_id, now
-from ledger.core.events import Event
+from ledger.core.events import Event, RolledBack, VersionTagged
 from ledger.core.outcome import Outcome
 from ledger.core.position import Position
 from ledger.dataset import Dataset, topic_of
@@ -60,10 +60,9 @@ class Writer:
         Raises:
             InvalidRequest: names the event's number, counted from 1, and the rule.
         """
-        zero = Position((0,) * self._dataset.partitions, 0)
-        stamps = Stamps("unstamped", now(), 0, zero)
+        stamps = Stamps("unstamped", now(), 0, Position((0,) * self._dataset.partitions, 0))
         for number, given in enumerate(events, 1):
-            self._message(number, self._event(number, given, stamps))
+            self._message(number, self._event(number, given, stamps, there=False))
 
     def stamp(self, fields: Mapping[str, Any]) -> Event:
         """The event that appending the fields now would append."""
@@ -116,12 +115,15 @@ class Writer:
         done.places += [(topic, *place) for place in places]
         batch.clear()
 
-    def _event(self, number: int, given: Given, stamps: Stamps) -> Event:
+    def _event(self, number: int, given: Given, stamps: Stamps, *, there: bool = True) -> Event:
         if isinstance(given, Event):
             return given
         with _numbered(number):
             _refuse_foreign(given, self._dataset.partitions)
-            return admit(given, stamps)
+            event = admit(given, stamps)
+            if there and isinstance(event, VersionTagged | RolledBack):
+                _refuse_beyond(event, stamps.position)
+            return event
 
     def _message(self, number: int, event: Event) -> Message:
         with _numbered(number):
@@ -144,6 +146,18 @@ def _refuse_foreign(fields: Mapping[str, Any], partitions: int) -> None:
                 f"{fields.get('type')}: {name} names {count} label partitions and this dataset has "
                 f"{partitions}: a position holds for one layout only. Leave out `based_on` and the "
                 "`at` of a contract change (it is stamped); tag and roll back here anew"
+            )
+
+
+def _refuse_beyond(event: VersionTagged | RolledBack, end: Position) -> None:
+    """Refuse to name what is not there yet: what it would mean depended on what comes."""
+    tagged = isinstance(event, VersionTagged)
+    named = {"position": event.position} if tagged else {"to": event.to, "at": event.at}
+    for name, position in named.items():
+        if not position.within(end):
+            raise InvalidRequest(
+                f"{type(event).__name__}: {name} {position.prefix()} is beyond the end of the log, "
+                f"{end}: name what is there"
             )
 
 

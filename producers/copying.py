@@ -27,7 +27,8 @@ def copy(
 ) -> None:
     """Copy the dataset into a new one, in any number of partitions.
 
-    Every version keeps its hash, which is proved at the end. Event ids, timestamps and hashes stay; positions are rewritten to what they are in the copy.
+    Every version keeps its hash, which is proved at the end. Event ids and timestamps stay;
+    positions are rewritten to what they are in the copy.
     """
     source = open_ledger()
     here = settings()

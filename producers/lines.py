@@ -26,10 +26,10 @@ def append(*, file: Path, as_json: bool) -> None:
     """Append the events of FILE: JSON lines; - is standard input.
 
     A line names the event's `type` and fields. Left out, `event_id`, `occurred_at`,
-    `contract_version` and the `at` of a contract change are stamped. A file is checked whole
-    before anything is appended; standard input is appended as it comes, up to the first bad line.
-    The position reached is printed. What the fold refuses stands on the log all the same: see
-    `errata log --outcomes`.
+    `contract_version` and the `at` of a contract change or a rollback are stamped. A file is
+    checked whole before anything is appended; standard input is appended as it comes, up to the
+    first bad line. The position reached is printed. What the fold refuses stands on the log all
+    the same: see `errata log --outcomes`.
     """
     ledger = open_ledger()
     source = open_source(file)
@@ -41,7 +41,8 @@ def append(*, file: Path, as_json: bool) -> None:
         appending.run()
     position = ledger.resolve()
     if as_json:
-        print_json({"appended": appending.stored, **position_fields(position)})
+        counts = {"appended": appending.stored, "refused": appending.refused}
+        print_json({**counts, **position_fields(position)})
     else:
         click.echo(position.text())
 
@@ -52,6 +53,7 @@ class _Appending:
 
     Attributes:
         stored: how many of its events are known to be on the log.
+        refused: how many governance events the fold refuses.
         line: the last line before which everything is.
         checked: whether every event is known to be good.
     """
@@ -60,6 +62,7 @@ class _Appending:
     source: Source
     stored: int = 0
     line: int = 0
+    refused: int = 0
     checked: bool = False
 
     def check(self) -> None:
@@ -96,6 +99,7 @@ class _Appending:
     def _append(self, events: list[Fields]) -> None:
         done = self.ledger.append_all(events)
         self.stored += len(done.places)
+        self.refused += len(done.refused)
         for _, event, outcome in done.refused:
             name = type(event).__name__
             note(f"{self.source.name}: {name} {event.event_id} is {outcome}: {outcome.reason}")

@@ -128,6 +128,8 @@ def test_an_event_that_breaks_a_rule_is_undecodable() -> None:
         ({"geometry": {"type": "bbox", "coordinates": [1, 2]}}, "takes 4 numbers, not 2"),
         ({"geometry": {"type": "polygon", "coordinates": [1, 2, 3]}}, "pairs"),
         ({"geometry": {"type": "circle", "coordinates": []}}, "'bbox', 'polygon' or 'span'"),
+        ({"attributes": {"n": 2**60 + 1}}, "cannot hold exactly"),
+        ({"geometry": {"type": "bbox", "coordinates": [0, 0, 1e200, 1e200]}}, "no number holds"),
         ({"content": "\ud800"}, "surrogate|hex escape"),
         ({"occurred_at": "2026-01-01T00:00:00"}, "not in UTC"),
         ({"occurred_at": "yesterday"}, "occurred_at is 'yesterday'"),
@@ -143,6 +145,13 @@ def test_the_door_names_field_rule_and_value(change: dict[str, Any], words: str)
     fields = {**item("a", "cat"), **change}
     with pytest.raises(InvalidRequest, match=words):
         admit(fields, stamps())
+
+
+def test_an_unknown_role_is_refused() -> None:
+    """A mistyped role would take its holders' rights away, for ever if it is the admins'."""
+    policy = {"type": "PolicyChanged", "actor": "ann", "version": 1, "roles": {"reviwer": ["bob"]}}
+    with pytest.raises(InvalidRequest, match="'reviwer'; the roles are proposer, annotator"):
+        admit(policy, stamps())
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def eventful(address: Address) -> Ledger:
         book.tag(f"v2.{round_}", actor="ann")
     split = {"cat": {"young": "age < 3", "old": "age >= 3"}}
     book.append([schema(3, rename={"dog": "hound"}), schema(4, split=split)])
-    book.append([schema(4, rename={"hound": "x"})])  # refused: a version conflict
+    book.append_all([schema(4, rename={"hound": "x"})])  # refused: a version conflict
     book.append([item("kitten", "young", attributes={"age": 1})])
     after = book.tag("v3", actor="ann").position
     book.rollback("v2.1", actor="ann", approved_by="bob")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -287,3 +288,22 @@ def test_an_unknown_contract_version_is_refused_and_harmless(address: Address) -
         assert Outcome.UNKNOWN_CONTRACT in outcomes(book).values()
         with pytest.raises(InvalidRequest, match="unknown type"):
             book.append([{"type": "ItemRegistred"}])
+
+
+def test_sasl_and_tls_pass_through_the_settings(
+    broker: Broker, kafka: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Client properties from a file, as TOML writes dotted names, reach the brokers."""
+    if broker.sasl_ssl is None:
+        pytest.skip("the broker that was given has no listener with SASL and TLS")
+    address, properties = broker.sasl_ssl
+    lines = [f'{name} = "{value}"' for name, value in properties.items()]
+    text = "[kafka]\nsocket.timeout.ms = 9000\n" + "\n".join(lines)
+    (tmp_path / "errata.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    with Ledger.create(f"kafka://{address}", kafka["dataset"]) as book:
+        book.append([schema(1, "cat"), item("a", "cat")])
+        assert len(book.snapshot()) == 1
+    monkeypatch.setenv("ERRATA_KAFKA", '{"sasl.password": "wrong"}')
+    with pytest.raises(ConfigurationError, match="user name, password"):
+        Ledger.open(f"kafka://{address}", kafka["dataset"], timeout_s=5)

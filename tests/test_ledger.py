@@ -221,3 +221,38 @@ def test_a_missing_dataset_is_named(address: Address) -> None:
     """Opening what is not there says how to set it up."""
     with pytest.raises(InvalidRequest, match="errata init"):
         Ledger.open(**address)
+
+
+def test_positions_beyond_the_end_are_refused(address: Address) -> None:
+    """A tag or a rollback that names what is not there yet would mean another thing every day."""
+    with reviews(address) as book:
+        before = book.resolve()
+        far = {"labels": [99, 99, 99], "governance": 1}
+        tag = {"type": "VersionTagged", "name": "far", "position": far, "actor": "ann"}
+        back = {"type": "RolledBack", "to": before.as_dict(), "at": far, "actor": "ann"}
+        for event in (tag, back):
+            with pytest.raises(InvalidRequest, match="beyond the end of the log"):
+                book.append([event])
+        assert book.resolve() == before
+
+
+def test_append_tells_what_the_fold_refuses(address: Address) -> None:
+    """A contract change that does not count is on the log, and is not passed over in silence."""
+    with reviews(address) as book:
+        with pytest.raises(InvalidRequest, match=r"event 1: the SchemaChanged .*version_conflict"):
+            book.append([schema(7, "bird"), item("z", "cat")])
+        assert "z" in {row.item_id for row in book.snapshot().rows}
+
+
+def test_every_version_is_proved(address: Address) -> None:
+    """Each version rebuilt from the log has the hash of its tag."""
+    with reviews(address) as book:
+        book.tag("v1", actor="ann")
+        book.append([vote("2", "a")])
+        book.tag("v2", actor="ann")
+        assert [(proof.name, proof.proved) for proof in book.verify()] == [
+            ("v1", True),
+            ("v2", True),
+        ]
+        with pytest.raises(InvalidRequest, match="no version 'v9'"):
+            list(book.verify(["v9"]))

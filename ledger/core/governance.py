@@ -27,9 +27,10 @@ Settled here, where the meaning leaves room:
   whose position is not closed or does not fit the chain is a `bad_position`, as is a contract
   change whose `at` has another number of partitions.
 - `to` equal to `at` would void nothing: `bad_rollback`.
-- Whoever writes governance is trusted to name only what there is: an `at` lower than the heads
-  that were there, or a position beyond the log's end, is taken at its word. The first can open
-  positions that were closed; tags are read at their own position all the same.
+- Whoever writes governance names only what there is: the writer refuses a position beyond the
+  log's end, for the fold cannot know the end, and judges what a foreign writer put there by what
+  the log holds. An `at` lower than the heads that were there is taken at its word; it can open
+  positions that were closed, but tags are read at their own position all the same.
 """
 
 from __future__ import annotations

@@ -114,6 +114,10 @@ def _geometry(name: str, geometry: Geometry) -> Iterator[str]:
             yield f"{name} of type polygon takes pairs x, y; it has {count} numbers"
     elif count != _NUMBERS[geometry.type]:
         yield f"{name} of type {geometry.type} takes {_NUMBERS[geometry.type]} numbers, not {count}"
+    elif geometry.type == "bbox" and not math.isfinite(
+        geometry.coordinates[2] * geometry.coordinates[3]
+    ):
+        yield f"{name} has an area that no number holds: {geometry.coordinates}"
 
 
 def _item_registered(event: Any) -> Iterator[str]:

@@ -61,7 +61,7 @@ class KafkaLog(Log):
         self.url = f"kafka://{bootstrap}"
         self._cluster = Cluster(bootstrap, properties, timeout_s)
         self._appender = Appender(self._cluster)
-        bytes_max = int(properties.get("message.max.bytes", MESSAGE_BYTES_MAX))
+        bytes_max = _whole(properties, "message.max.bytes", MESSAGE_BYTES_MAX)
         self._message_bytes_max = bytes_max - MESSAGE_OVERHEAD_BYTES
         self._replication_factor = replication_factor
         self._readers = Readers(self._cluster)
@@ -283,3 +283,12 @@ class KafkaLog(Log):
         self._appender.close()
         self._readers.close()
         self._cluster.close()
+
+
+def _whole(properties: Mapping[str, str], name: str, default: int) -> int:
+    try:
+        return int(properties.get(name, default))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the Kafka property {name} is {properties[name]!r}; it is a whole number"
+        ) from error

@@ -17,6 +17,7 @@ import click
 from ledger.cli import note, print_table, settings, shared
 from ledger.errors import InvalidRequest, LedgerError
 from ledger.ledger import Ledger
+from ledger.reading import Proof
 from ledger.settings import Settings
 from ledger.snapshot import Snapshot
 from producers.demo.data import Data, Example, digits, movie_reviews
@@ -33,7 +34,7 @@ Fields = dict[str, Any]
 def demo(*, offline: bool) -> None:
     """Run the main job on real data, and leave a ledger to play with.
 
-    Without --log the ledger is .errata/demo.db, made anew.
+    Without --log the ledger is .errata/demo/log.db, made anew.
     """
     data = (None if offline else movie_reviews(_CACHE)) or digits()
     began = time.perf_counter()
@@ -52,10 +53,11 @@ def demo(*, offline: bool) -> None:
 
 
 def _fresh_ledger(loaded: Settings) -> Settings:
+    dataset = loaded.dataset if "dataset" in loaded.model_fields_set else "demo"
     shutil.rmtree(FOLDER / "demo", ignore_errors=True)
     (FOLDER / "demo").mkdir(parents=True)
     return loaded.model_copy(
-        update={"log": f"sqlite:///{FOLDER}/demo/log.db", "dataset": "demo", "registry": None}
+        update={"log": f"sqlite:///{FOLDER}/demo/log.db", "dataset": dataset, "registry": None}
     )
 
 
@@ -173,18 +175,17 @@ def _prove(loaded: Settings, spent_s: float) -> None:
     began = time.perf_counter()
     rows: list[tuple[str, ...]] = []
     with Ledger.from_settings(loaded) as ledger:
-        tags = [tag.event for tag in ledger.governance.tags.values()]
-        versions = [(tag.name, ledger.snapshot(tag.name), str(tag.content_hash)) for tag in tags]
-        versions.append(("head", ledger.snapshot(), str(tags[2].content_hash)))
+        proofs = list(ledger.verify())
+        proofs.append(Proof("head", proofs[2].tagged_sha256, ledger.snapshot()))
         before: Snapshot | None = None
-        for name, snapshot, expected in versions:
+        for name, expected, snapshot in proofs:
             changed = len(list(before.diff(snapshot))) if before else len(snapshot)
             if snapshot.sha256 != expected:
                 raise LedgerError(f"{name} rebuilt is {snapshot.sha256}, expected {expected}")
             top = sorted(snapshot.labels().items(), key=lambda count: -count[1])[:3]
             shown = ", ".join(f"{label} {count:,}" for label, count in top)
             rows.append(
-                (name, f"{len(snapshot):,}", shown, f"{changed:,}", expected[:12], "proved")
+                (name, f"{len(snapshot):,}", shown, f"{changed:,}", snapshot.sha256[:12], "proved")
             )
             before = snapshot
     click.echo()

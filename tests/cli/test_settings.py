@@ -73,7 +73,7 @@ def test_who_acts(four: Errata) -> None:
         ({"ERRATA_TIMEOUT_S": "nan"}, "setting timeout_s is 'nan': "),
         ({"ERRATA_TIMEOUT_S": "-1"}, "setting timeout_s is '-1': "),
         ({"ERRATA_KAFKA": "{"}, "a JSON object there, as in ERRATA_KAFKA='{"),
-        ({"ERRATA_KAFKA": '{"sasl.password": 123}'}, "setting kafka.sasl.password: Input should"),
+        ({"ERRATA_KAFKA": '{"sasl.password": [1]}'}, "setting kafka.sasl.password: Input should"),
         ({"ERRATA_REGISTRY": "localhost:8081"}, "registry 'localhost:8081': an address is http://"),
     ],
     ids=str,
