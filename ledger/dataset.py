@@ -148,8 +148,8 @@ class Dataset:
                     event = Undecodable(f"{type(event).__name__} does not belong on {topic.value}")
                 yield Entry(topic, partition, offset, timestamp_ms, key, event)
 
-    def message(self, event: Event) -> Message:
-        """The event as a message, stamped with the present moment.
+    def message(self, event: Event, *, admitted: bool = False) -> Message:
+        """The event as a message, stamped with the present moment (see `Codec.encode`).
 
         Raises:
             InvalidRequest: the event breaks a rule, or is too large for a broker.
@@ -158,7 +158,8 @@ class Dataset:
         if isinstance(event, LabelEvent):
             key = event.record_id.encode()
             partition = partition_of(key, self.partitions)
-        return Message(partition, key, self.codec.encode(event), milliseconds(now()))
+        value = self.codec.encode(event, admitted=admitted)
+        return Message(partition, key, value, milliseconds(now()))
 
     def append(self, topic: Topic, messages: Sequence[Message]) -> list[tuple[int, int]]:
         """Append messages, durably; the partition and offset of each, in order."""

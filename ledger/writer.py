@@ -62,7 +62,7 @@ class Writer:
         """
         stamps = Stamps("unstamped", now(), 0, Position((0,) * self._dataset.partitions, 0))
         for number, given in enumerate(events, 1):
-            self._message(number, self._event(number, given, stamps, there=False))
+            self._message(number, given, self._event(number, given, stamps, there=False))
 
     def stamp(self, fields: Mapping[str, Any]) -> Event:
         """The event that appending the fields now would append."""
@@ -89,7 +89,7 @@ class Writer:
                 ends = positions.ends(self._dataset) if is_governance else _NOWHERE
                 stamps = Stamps(new_id(), now(), contract_version, ends)
                 event = self._event(number, given, stamps)
-                message = self._message(number, event)
+                message = self._message(number, given, event)
                 if not is_governance:
                     batch.append(message)
                     continue
@@ -125,9 +125,9 @@ class Writer:
                 _refuse_beyond(event, stamps.position)
             return event
 
-    def _message(self, number: int, event: Event) -> Message:
+    def _message(self, number: int, given: Given, event: Event) -> Message:
         with _numbered(number):
-            return self._dataset.message(event)
+            return self._dataset.message(event, admitted=given is not event)
 
 
 _NOWHERE = Position((0,), 0)
