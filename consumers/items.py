@@ -19,8 +19,7 @@ from ledger.cli import (
     shared,
 )
 from ledger.codec import plain
-from ledger.core.events import CorrectionProposed, ItemRegistered, ReviewDecided
-from ledger.core.partitioner import partition_of
+from ledger.core.events import CorrectionProposed, ItemRegistered, ReviewDecided, record_of
 from ledger.errors import InvalidRequest
 from ledger.history import History, Step, label_text
 from ledger.replay import State
@@ -49,9 +48,8 @@ def show(*, item: str, at: str, as_json: bool) -> None:
 
 
 def _item_fields(state: State, item_id: str) -> dict[str, Any]:
-    record_id = item_id.partition("#")[0]
-    fold = state.partitions[partition_of(record_id.encode(), len(state.partitions))]
-    record = fold.records.get(record_id)
+    record_id = record_of(item_id)
+    record = state.record(record_id)
     item = record.items.get(item_id) if record else None
     if record is None or item is None:
         raise InvalidRequest(f"item {item_id!r} does not exist at position {state.position}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.core.contract import Label, Unresolved
-from ledger.core.events import LabelEvent
+from ledger.core.events import LabelEvent, record_of
 from ledger.core.fold import Item
 from ledger.core.outcome import Outcome
 from ledger.core.partitioner import partition_of
@@ -61,7 +61,7 @@ class History:
 
 def history(dataset: Dataset, item_id: str, position: Position) -> History:
     """The history of an item up to a closed position."""
-    record_id = item_id.partition("#")[0]
+    record_id = record_of(item_id)
     partition = partition_of(record_id.encode(), dataset.partitions)
     governance = fold_governance(dataset, position.governance)
     steps: list[Step] = []

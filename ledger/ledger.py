@@ -17,7 +17,14 @@ from typing import Any
 from ledger import positions
 from ledger.clock import new_id
 from ledger.codec import plain
-from ledger.core.events import CorrectionSource, Decision, Geometry, LabelEvent, VersionTagged
+from ledger.core.events import (
+    CorrectionSource,
+    Decision,
+    Geometry,
+    LabelEvent,
+    VersionTagged,
+    record_of,
+)
 from ledger.core.outcome import Outcome
 from ledger.core.partitioner import partition_of
 from ledger.core.position import Position
@@ -147,7 +154,7 @@ class Ledger(Reading):
                 "type": "CorrectionProposed",
                 "correction_id": correction_id,
                 "item_id": item_id,
-                "record_id": item_id.partition("#")[0],
+                "record_id": record_of(item_id),
                 "from_label": known.label if isinstance(known.label, str) else None,
                 "to_label": to,
                 "from_geometry": plain(geometry) if to_geometry else None,

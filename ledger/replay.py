@@ -40,6 +40,11 @@ class State:
         for fold in self.partitions:
             yield from fold.records.items()
 
+    def record(self, record_id: str) -> Record | None:
+        """One record, if anything was said of it."""
+        home = partition_of(record_id.encode(), len(self.partitions))
+        return self.partitions[home].records.get(record_id)
+
     def items(self) -> Iterator[tuple[Record, Item]]:
         """Every item that exists, labelled or not, with its record."""
         for _, record in self.records():

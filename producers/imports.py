@@ -22,7 +22,7 @@ from ledger.cli import (
     shared,
     who,
 )
-from ledger.core.events import ItemRegistered
+from ledger.core.events import ItemRegistered, record_of
 from ledger.core.outcome import Outcome
 from ledger.dataset import Entry
 from ledger.door import read_line
@@ -217,7 +217,7 @@ class Items:
         return {
             "type": ItemRegistered.__name__,
             "item_id": item_id,
-            "record_id": row.get("record") or item_id.partition("#")[0],
+            "record_id": row.get("record") or record_of(item_id),
             "label": row.get(columns.label),
             "content": row.get(columns.content),
             "split": row.get(columns.split),

@@ -22,6 +22,11 @@ CorrectionSource = Literal[
 Attributes = Mapping[str, float | str]
 
 
+def record_of(item_id: str) -> str:
+    """The record that an item belongs to: `record` of `record#region`, or the item itself."""
+    return item_id.partition("#")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """A region of a record.
