@@ -116,11 +116,12 @@ class Writer:
         batch.clear()
 
     def _event(self, number: int, given: Given, stamps: Stamps, *, there: bool = True) -> Event:
-        if isinstance(given, Event):
-            return given
         with _numbered(number):
-            _refuse_foreign(given, self._dataset.partitions)
-            event = admit(given, stamps)
+            if isinstance(given, Event):
+                event = given
+            else:
+                _refuse_foreign(given, self._dataset.partitions)
+                event = admit(given, stamps)
             if there and isinstance(event, VersionTagged | RolledBack):
                 _refuse_beyond(event, stamps.position)
             return event

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ledger import InvalidRequest, Ledger, Outcome, Position
+from ledger.core.events import RolledBack
 from tests.events import item, proposal, schema, vote
 
 Address = dict[str, str]
@@ -73,8 +75,6 @@ def test_every_kind_of_position_names_the_same_snapshot(address: Address) -> Non
 
 
 def _iso(timestamp_ms: int) -> str:
-    from datetime import UTC, datetime
-
     return datetime.fromtimestamp(timestamp_ms / 1000, UTC).isoformat()
 
 
@@ -233,6 +233,16 @@ def test_positions_beyond_the_end_are_refused(address: Address) -> None:
         for event in (tag, back):
             with pytest.raises(InvalidRequest, match="beyond the end of the log"):
                 book.append([event])
+        rollback = RolledBack(
+            event_id="x",
+            actor="ann",
+            occurred_at=datetime.now(UTC),
+            contract_version=1,
+            to=before,
+            at=Position((99, 99, 99), 1),
+        )
+        with pytest.raises(InvalidRequest, match="beyond the end of the log"):
+            book.append([rollback])
         assert book.resolve() == before
 
 

@@ -55,10 +55,8 @@ def test_broker_away(dataset: str):
             lambda: log.read(LABELS, 0, 0, 1),
             lambda: log.subscribe([LABELS], "views", lambda _, __: 0),
         ):
-            started = time.monotonic()
             with pytest.raises(LogUnavailable, match=f"{NOWHERE}.*brokers run") as away:
                 ask()
-            assert time.monotonic() - started < 5
             assert away.value.acknowledged == 0
 
 
@@ -152,14 +150,12 @@ def test_sasl_and_tls(broker: Broker, dataset: str):
     wrong = {**client, "sasl.password": "wrong"}
     unknown = {name: value for name, value in client.items() if name != "ssl.ca.location"}
     for refused, words in ((wrong, "(?i)authentication failed"), (unknown, "certificate")):
-        started = time.monotonic()
         with (
             KafkaLog(bootstrap, dataset, client=refused) as log,
             pytest.raises(ConfigurationError, match=f"{words}.*password") as said,
         ):
             log.exists()
         assert bootstrap in str(said.value)
-        assert time.monotonic() - started < 10
 
 
 def test_unknown_property(dataset: str):
