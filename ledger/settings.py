@@ -40,6 +40,10 @@ class Settings(BaseSettings):
     """A Confluent-compatible schema registry's address; without, schemas stand in the log."""
     actor: str | None = None
     """Who acts, where `--as` is not given."""
+    views: str | None = None
+    """The SQLite file of the materialized views; beside the log, or here, by default."""
+    checkpoints: str | None = None
+    """The folder of the checkpoints, or `s3://bucket/path`; beside the log, or here, by default."""
     timeout_s: Annotated[float, Field(ge=0, le=86_400)] = 30.0
     """How long to wait for a broker, a registry or a lock."""
     kafka: dict[str, str] = {}

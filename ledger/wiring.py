@@ -57,6 +57,25 @@ def sqlite_path(given: str) -> Path:
     return path
 
 
+def views_path(settings: Settings) -> Path:
+    """Where the dataset's views are, whether or not they have been made."""
+    return Path(settings.views) if settings.views else _beside(settings, "views.db")
+
+
+def checkpoints_url(settings: Settings) -> str:
+    """The folder, or the object storage, of the dataset's checkpoints, made or not."""
+    return settings.checkpoints or str(_beside(settings, "checkpoints"))
+
+
+def _beside(settings: Settings, name: str) -> Path:
+    """`<log file>.<dataset>.<name>`, or `errata.<dataset>.<name>` here where the log is a cluster's."""
+    if settings.log.startswith(SQLITE):
+        path = sqlite_path(settings.log.removeprefix(SQLITE))
+    else:
+        path = Path("errata")
+    return path.with_name(f"{path.name}.{settings.dataset}.{name}")
+
+
 def build_registry(settings: Settings) -> ConfluentRegistry | None:
     """The schema registry that the settings name, if they name one.
 
