@@ -68,7 +68,7 @@ def checkpoints_url(settings: Settings) -> str:
 
 
 def _beside(settings: Settings, name: str) -> Path:
-    """`<log file>.<dataset>.<name>`, or `errata.<dataset>.<name>` here where the log is a cluster's."""
+    """`<log file>.<dataset>.<name>`; for a log on Kafka `errata.<dataset>.<name>` here."""
     if settings.log.startswith(SQLITE):
         path = sqlite_path(settings.log.removeprefix(SQLITE))
     else:
