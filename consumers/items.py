@@ -22,6 +22,7 @@ from ledger.codec import plain
 from ledger.core.events import CorrectionProposed, ItemRegistered, ReviewDecided, record_of
 from ledger.errors import InvalidRequest
 from ledger.history import History, Step, label_text
+from ledger.record import state_of
 from ledger.replay import State
 
 
@@ -33,7 +34,8 @@ from ledger.replay import State
 def show(*, item: str, at: str, as_json: bool) -> None:
     """Show one item: label, geometry, split, text, corrections."""
     ledger = open_ledger()
-    fields = _item_fields(ledger.state(at), item)
+    state = state_of(ledger.dataset, record_of(item), ledger.resolve(at))
+    fields = _item_fields(state, item)
     if as_json:
         print_json(fields)
         return

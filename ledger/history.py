@@ -9,11 +9,11 @@ from ledger.core.contract import Label, Unresolved
 from ledger.core.events import LabelEvent, record_of
 from ledger.core.fold import Item
 from ledger.core.outcome import Outcome
-from ledger.core.partitioner import partition_of
 from ledger.core.position import Position
 from ledger.dataset import Dataset, Entry
 from ledger.door import as_fields
-from ledger.replay import fold_governance, fold_partition
+from ledger.record import fold_record, home_of
+from ledger.replay import fold_governance
 
 _MOVES = (Outcome.REGISTERED, Outcome.APPLIED)
 
@@ -62,7 +62,6 @@ class History:
 def history(dataset: Dataset, item_id: str, position: Position) -> History:
     """The history of an item up to a closed position."""
     record_id = record_of(item_id)
-    partition = partition_of(record_id.encode(), dataset.partitions)
     governance = fold_governance(dataset, position.governance)
     steps: list[Step] = []
 
@@ -71,7 +70,8 @@ def history(dataset: Dataset, item_id: str, position: Position) -> History:
         if isinstance(event, LabelEvent) and event.item_id == item_id:
             steps.append(Step(entry, event, outcome))
 
-    fold = fold_partition(dataset, governance, partition, position.labels[partition], observe)
+    stop = position.labels[home_of(record_id, dataset)]
+    fold = fold_record(dataset, governance, record_id, stop, observe)
     record = fold.records.get(record_id)
     item = record.items.get(item_id) if record else None
     movers = [i for i, step in enumerate(steps) if step.outcome in _MOVES]

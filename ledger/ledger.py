@@ -26,14 +26,13 @@ from ledger.core.events import (
     record_of,
 )
 from ledger.core.outcome import Outcome
-from ledger.core.partitioner import partition_of
 from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.errors import InvalidRequest
 from ledger.history import history, label_text
 from ledger.logs.base import Topic
 from ledger.reading import HEAD, Reading, Where
-from ledger.replay import fold_partition
+from ledger.record import fold_record, home_of
 from ledger.settings import Settings, load
 from ledger.wiring import build_log, build_registry
 from ledger.writer import Appended, Given, Writer
@@ -300,11 +299,9 @@ class Ledger(Reading):
         """Append one label event, unless the fold would refuse it, and tell what became of it."""
         event = self._writer.stamp(fields)
         assert isinstance(event, LabelEvent)
-        key = event.record_id.encode()
-        partition = partition_of(key, self.dataset.partitions)
-        end = self.dataset.log.ends(Topic.LABELS)[partition]
-        fold = fold_partition(self.dataset, self.reader.refresh(), partition, end)
-        outcome = fold.apply(end, key, event)
+        end = self.dataset.log.ends(Topic.LABELS)[home_of(event.record_id, self.dataset)]
+        fold = fold_record(self.dataset, self.reader.refresh(), event.record_id, end)
+        outcome = fold.apply(end, event.record_id.encode(), event)
         if outcome.refused:
             return outcome
         return self.outcome(*self._writer.append([event]).places[0])
