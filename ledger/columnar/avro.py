@@ -92,6 +92,8 @@ class Columns:
     lengths: dict[str, Ints] = field(default_factory=dict[str, Ints])
     """-1 where there is no string."""
     numbers: dict[str, Ints] = field(default_factory=dict[str, Ints])
+    doubles: dict[str, Ints] = field(default_factory=dict[str, Ints])
+    """Where each one's 8 bytes start; -1 where there is none."""
 
 
 Read = Callable[[Walk, Columns], None]
@@ -124,7 +126,7 @@ def _reader(name: str, kind: Any) -> Read:
         case "long":
             return _moment if given.get("logicalType") == "timestamp-micros" else _long(name)
         case "double":
-            return _double
+            return _double(name)
         case "enum":
             return _enum(name, len(given["symbols"]))
         case "map":
@@ -146,12 +148,15 @@ def _nullable(name: str, kinds: list[Any]) -> Read:
         return _nullable_string(name)
     inner = _reader(name, kinds[1])
 
-    def read(walk: Walk, _: Columns) -> None:
+    def read(walk: Walk, columns: Columns) -> None:
         rows = _chosen(walk)
+        part, read = walk.some(rows), Columns()
         if len(rows):
-            part = walk.some(rows)
-            inner(part, Columns())
+            inner(part, read)
             walk.join(rows, part)
+        if kinds[1] == "double":
+            columns.doubles[name] = np.full(len(walk.at), -1, np.int64)
+            columns.doubles[name][rows] = read.doubles.get(name, -1)
 
     return read
 
@@ -247,12 +252,16 @@ def _empty_map(walk: Walk, _: Columns) -> None:
     walk.odd |= walk.byte() != 0
 
 
-def _double(walk: Walk, _: Columns) -> None:
-    start = walk.at
-    tail = [walk.data[start + i] for i in range(8)]
-    walk.high += int(sum(np.count_nonzero(each >= 0x80) for each in tail))
-    walk.odd |= (tail[7] & 0x7F == 0x7F) & (tail[6] >= 0xF0)  # NaN and the infinities
-    walk.at = start + 8
+def _double(name: str) -> Read:
+    def read(walk: Walk, columns: Columns) -> None:
+        start = walk.at
+        tail = [walk.data[start + i] for i in range(8)]
+        walk.high += int(sum(np.count_nonzero(each >= 0x80) for each in tail))
+        walk.odd |= (tail[7] & 0x7F == 0x7F) & (tail[6] >= 0xF0)  # NaN and the infinities
+        columns.doubles[name] = start
+        walk.at = start + 8
+
+    return read
 
 
 def _offsets(walk: Walk, _: Columns) -> None:

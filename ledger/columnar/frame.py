@@ -40,9 +40,22 @@ class Strings(NamedTuple):
     lengths: Ints
 
 
+class Part(NamedTuple):
+    """What was read of the rows of one schema; of odd rows it may be nonsense."""
+
+    kind: int
+    rows: Ints
+    """Their numbers in the frame, ascending."""
+    columns: Columns
+    """By the names of the wire."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Messages of one partition, in offset order."""
+    """Messages of one partition, in offset order.
+
+    `strings` are the columns that the fold needs; `field` and `double` give any other.
+    """
 
     offsets: Ints
     keys: Sequence[bytes | None]
@@ -55,9 +68,35 @@ class Frame:
     texts: Bools
     """Registrations with a content or a source."""
     strings: Mapping[str, Strings]
+    parts: Sequence[Part]
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    def field(self, name: str, at: Ints) -> Strings:
+        """The strings of a field, by its name on the wire, in the rows `at`, none of them odd.
+
+        The length is -1 where the event leaves it out or is of a type without it.
+        """
+        starts = np.zeros(len(self), np.int64)
+        lengths = np.full(len(self), -1, np.int64)
+        for part in self.parts:
+            if name in part.columns.starts:
+                starts[part.rows] = part.columns.starts[name]
+                lengths[part.rows] = part.columns.lengths[name]
+        return Strings(starts[at], lengths[at])
+
+    def double(self, name: str, at: Ints) -> NDArray[np.float64]:
+        """As `field`, for numbers like `confidence`; NaN, which no event holds, where none is."""
+        starts = np.full(len(self), -1, np.int64)
+        for part in self.parts:
+            if name in part.columns.doubles:
+                starts[part.rows] = part.columns.doubles[name]
+        found = np.full(len(at), np.nan, np.float64)
+        there = starts[at] >= 0
+        eight = starts[at][there][:, None] + np.arange(8)
+        found[there] = self.data[eight].view("<f8").ravel()
+        return found
 
 
 class _Schema(NamedTuple):
@@ -89,6 +128,12 @@ class Reader:
         count = len(values)
         data, lengths = joined(values)
         ends = np.cumsum(lengths)
+        groups, headers = self._groups(data, ends - lengths, ends)
+        read = [
+            (Part(kind, rows, columns), state)
+            for kind, layout, rows, at, end in groups
+            for columns, state in [walk(layout, data, at, end)]
+        ]
         frame = Frame(
             offsets=_numbers(offsets),
             keys=keys,
@@ -102,15 +147,12 @@ class Reader:
                 name: Strings(np.zeros(count, np.int64), np.full(count, -1, np.int64))
                 for name in STRINGS
             },
+            parts=[part for part, _ in read],
         )
-        groups, headers = self._groups(data, ends - lengths, ends)
-        read = [
-            (kind, rows, *walk(layout, data, at, end)) for kind, layout, rows, at, end in groups
-        ]
         # Where no byte of 128 or more is left for strings, all of them are ASCII.
-        left = np.count_nonzero(data >= 0x80) - sum(state.high for _, _, _, state in read) - headers
+        left = np.count_nonzero(data >= 0x80) - sum(state.high for _, state in read) - headers
         high = np.cumsum(data >= 0x80, dtype=np.int64) if left else None
-        for kind, rows, columns, state in read:
+        for (kind, rows, columns), state in read:
             good = state.done() & _sensible(columns) & _listed(data, kind, columns)
             if high is not None:
                 good &= _text(data, columns, high)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import fastavro
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -207,6 +208,25 @@ def test_plain_events_are_read_as_columns():
     frame = Reader(CODEC).frame(range(4), [b"r0"] * 4, [written(event) for event in PLAIN])
     assert ODD not in frame.kind.tolist()
     assert agree([keyed(event, written(event)) for event in PLAIN], 4).fast_rows == 4
+
+
+def test_any_field_can_be_asked_for():
+    """In rows of whatever type, also one that lacks it."""
+    frame = Reader(CODEC).frame(range(4), [b"r0"] * 4, [written(event) for event in PLAIN])
+    rows = np.array([3, 1, 0])
+
+    def told(name: str) -> list[str | None]:
+        return [
+            frame.data[start : start + length].tobytes().decode() if length >= 0 else None
+            for start, length in zip(*frame.field(name, rows), strict=True)
+        ]
+
+    assert told("content") == [None, None, "süß"]
+    assert told("source") == [None, "audit", None]
+    assert told("event_id") == ["e4", "e2", "e1"]
+    assert told("nothing") == [None] * 3
+    found = frame.double("confidence", rows)
+    assert np.array_equal(found, [np.nan, 0.5, np.nan], equal_nan=True)
 
 
 @given(st.lists(st.binary(max_size=40), min_size=1), st.integers(1, 9))
