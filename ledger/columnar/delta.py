@@ -1,4 +1,4 @@
-"""What a batch changed, as rows: one row per place (partition, offset) where an event had an effect.
+"""What a batch changed, as rows: one row per place (partition, offset) where an event mattered.
 
 Rows are what views show, what checkpoints keep, and what a fold is restored from. A row never says
 more than its event did at its place, so later rows don't rewrite it; a rollback only adds rows of
