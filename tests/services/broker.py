@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -112,44 +112,16 @@ def node_config(
     }
 
 
-class JavaBroker(Broker):
-    """A cluster of one broker, run from Maven's jars, with a plain and a SASL_SSL listener.
-
-    Killed or stopped, it can be started again on the same ports and the same data.
+class JavaNode:
+    """One node of a cluster, run from Maven's jars: it can be killed, and started again on the same
+    ports and the same data.
     """
 
-    def __init__(self, heap: str = "320m") -> None:
+    def __init__(self, config: Mapping[str, str], folder: Path, heap: str = "320m") -> None:
         self._heap = heap
-        self._folder = Path(tempfile.mkdtemp(prefix="errata-kafka-"))
+        self._log = folder / f"kafka-{config['node.id']}.log"
         self._process: Process | None = None
-        try:
-            self._format()
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def _format(self) -> None:
-        plain, sasl_ssl, controller = free_ports(3)
-        super().__init__(f"{HOST}:{plain}")
-        authority = trustme.CA()
-        certificate = authority.issue_cert(HOST, "localhost")
-        chain = b"".join(pem.bytes() for pem in certificate.cert_chain_pems)
-        keystore = self._folder / "keystore.pem"
-        keystore.write_bytes(_pkcs8(certificate.private_key_pem.bytes()) + chain)
-        ca = self._folder / "ca.pem"
-        authority.cert_pem.write_to_path(str(ca))
-        settings = {
-            "security.protocol": "SASL_SSL",
-            "sasl.mechanism": "PLAIN",
-            "sasl.username": USER,
-            "sasl.password": PASSWORD,
-            "ssl.ca.location": str(ca),
-        }
-        self.sasl_ssl = (f"{HOST}:{sasl_ssl}", settings)
-        node = Node(1, plain, sasl_ssl, controller)
-        config = node_config(node, [node], self._folder / "data", keystore)
-        self._properties = self._folder / "server.properties"
+        self._properties = folder / f"server-{config['node.id']}.properties"
         self._properties.write_text("".join(f"{k}={v}\n" for k, v in config.items()))
         format_log = self._command("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c")
         done = subprocess.run(format_log, capture_output=True, text=True, check=False)
@@ -162,16 +134,12 @@ class JavaBroker(Broker):
         return [str(java()), *jvm, *main, *arguments, str(self._properties)]
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
-        self._process = Process(self._command("kafka.Kafka"), self._folder / "kafka.log")
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        """Start it, without waiting."""
+        self._process = Process(self._command("kafka.Kafka"), self._log)
 
-        def ready() -> bool:
-            try:
-                return bool(admin.list_topics(timeout=1).brokers)
-            except KafkaException:
-                return False
-
+    def wait_until(self, ready: Callable[[], bool]) -> None:
+        """Return once `ready()`; raises `Unavailable` when the node has ended or takes too long."""
+        assert self._process is not None
         self._process.wait_until(ready, START_S_MAX)
 
     def kill(self) -> None:
@@ -179,16 +147,58 @@ class JavaBroker(Broker):
         if self._process is not None:
             self._process.kill()
 
-    def restart(self) -> None:
-        """Start it again after `kill`, or stop it first."""
+    def stop(self) -> None:
+        """Ask it to end, and wait."""
         if self._process is not None:
             self._process.stop()
+
+
+class JavaBroker(Broker):
+    """A cluster of one broker, run from Maven's jars, with a plain and a SASL_SSL listener.
+
+    Killed or stopped, it can be started again on the same ports and the same data.
+    """
+
+    def __init__(self, heap: str = "320m") -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="errata-kafka-"))
+        try:
+            plain, sasl_ssl, controller = free_ports(3)
+            super().__init__(f"{HOST}:{plain}")
+            keystore, ca = certificates(self._folder)
+            settings = {
+                "security.protocol": "SASL_SSL",
+                "sasl.mechanism": "PLAIN",
+                "sasl.username": USER,
+                "sasl.password": PASSWORD,
+                "ssl.ca.location": str(ca),
+            }
+            self.sasl_ssl = (f"{HOST}:{sasl_ssl}", settings)
+            node = Node(1, plain, sasl_ssl, controller)
+            config = node_config(node, [node], self._folder / "data", keystore)
+            self._node = JavaNode(config, self._folder, heap)
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self._node.start()
+        self._node.wait_until(lambda: brokers_at(self.bootstrap) == 1)
+
+    def kill(self) -> None:
+        """End it without a word, as a power cut would."""
+        self._node.kill()
+
+    def restart(self) -> None:
+        """Start it again after `kill`, or stop it first."""
+        self._node.stop()
         self.start()
 
     def stop(self) -> None:
         """Stop it and delete its data."""
-        if self._process is not None:
-            self._process.kill()
+        if hasattr(self, "_node"):
+            self._node.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -196,6 +206,82 @@ class JavaBroker(Broker):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+class JavaCluster(Broker):
+    """Three brokers, each a controller too, of which one may be killed and started again."""
+
+    SIZE = 3
+
+    def __init__(self, heap: str = "256m") -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="errata-kafka-cluster-"))
+        self._nodes: dict[int, JavaNode] = {}
+        try:
+            ports = iter(free_ports(3 * self.SIZE))
+            nodes = [Node(i + 1, next(ports), next(ports), next(ports)) for i in range(self.SIZE)]
+            super().__init__(",".join(f"{HOST}:{node.plain}" for node in nodes))
+            keystore, _ = certificates(self._folder)
+            for node in nodes:
+                data = self._folder / f"data-{node.id}"
+                config = node_config(node, nodes, data, keystore)
+                self._nodes[node.id] = JavaNode(config, self._folder, heap)
+            for node in self._nodes.values():
+                node.start()
+            self._nodes[1].wait_until(self.whole)
+        except BaseException:
+            self.stop()
+            raise
+
+    def whole(self) -> bool:
+        """Whether every broker takes part."""
+        return brokers_at(self.bootstrap) == self.SIZE
+
+    def leader(self, topic: str, partition: int) -> int:
+        """The node that leads a partition; -1 while there is none."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        found = admin.list_topics(topic, timeout=10).topics[topic].partitions[partition]
+        return found.leader
+
+    def kill(self, node: int) -> None:
+        """End a node without a word."""
+        self._nodes[node].kill()
+
+    def start(self, node: int) -> None:
+        """Start a node again, and wait until every broker takes part."""
+        self._nodes[node].start()
+        self._nodes[node].wait_until(self.whole)
+
+    def stop(self) -> None:
+        """Stop all and delete their data."""
+        for node in self._nodes.values():
+            node.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def brokers_at(bootstrap: str) -> int:
+    """How many brokers take part at this moment; 0 where none answers."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    try:
+        return len(admin.list_topics(timeout=1).brokers)
+    except KafkaException:
+        return 0
+
+
+def certificates(folder: Path) -> tuple[Path, Path]:
+    """A broker's key store, and the authority that clients are to trust, as files in the folder."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert(HOST, "localhost")
+    chain = b"".join(pem.bytes() for pem in certificate.cert_chain_pems)
+    keystore, ca = folder / "keystore.pem", folder / "ca.pem"
+    keystore.write_bytes(_pkcs8(certificate.private_key_pem.bytes()) + chain)
+    authority.cert_pem.write_to_path(str(ca))
+    return keystore, ca
 
 
 def _pkcs8(key: bytes) -> bytes:
