@@ -121,6 +121,19 @@ class Governance:
         tried.tags, tried.named = dict(self.tags), list(self.named)
         return tried.apply(offset, event)
 
+    def prefix(self, stop: int) -> Governance:
+        """The state after `[0, stop)`, a state of its own: what was decided once stays decided."""
+        earlier = Governance(self.partitions, self.first_use)
+        earlier.changes = [change for change in self.changes if change.offset < stop]
+        earlier.rollbacks = [rollback for rollback in self.rollbacks if rollback.offset < stop]
+        earlier.tags = {name: tag for name, tag in self.tags.items() if tag.offset < stop}
+        named = [(tag.offset, [tag.event.position]) for tag in earlier.tags.values()]
+        named += [(each.offset, [each.event.to, each.event.at]) for each in earlier.rollbacks]
+        for _, positions in sorted(named, key=lambda pair: pair[0]):
+            earlier.named += positions
+        earlier._refresh()
+        return earlier
+
     @property
     def contract(self) -> Contract:
         """The contract in force: the highest live version."""
