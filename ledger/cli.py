@@ -19,9 +19,10 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import entry_points
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, Self, TypeVar, cast
 
 import click
 import structlog
@@ -35,6 +36,7 @@ from ledger.settings import Settings, load
 COMMANDS = "errata.commands"
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells report it
 _F = TypeVar("_F", bound=Callable[..., Any])
+_MOMENT_S = 1.0
 _SHARED = ("log", "dataset", "registry")
 # C0 and C1 controls, line and paragraph separators, and what turns the reading direction.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -200,6 +202,42 @@ def print_line(text: str) -> None:
 def note(text: str) -> None:
     """A remark for people, on standard error, so that standard output stays data."""
     click.echo(printable(text), err=True)
+
+
+class Progress:
+    """A bar on standard error, where that is a terminal and the work takes more than a moment.
+
+    Args:
+        label: what is being done.
+        total: how much there is to do, in any unit.
+    """
+
+    def __init__(self, label: str, total: int) -> None:
+        bare = sys.stderr is None or not sys.stderr.isatty()  # pyright: ignore[reportUnnecessaryComparison]
+        self._bar = click.progressbar(
+            length=max(total, 1), label=label, file=sys.stderr, hidden=bare
+        )
+        self._total = total
+        self._done = 0
+        self._since_s = time.monotonic()
+        self._shown = False
+
+    def advance(self, count: int) -> None:
+        """So much more is done."""
+        self._done += count
+        if self._shown:
+            self._bar.update(count)
+        elif time.monotonic() - self._since_s > _MOMENT_S:
+            self._shown = True
+            self._bar.render_progress()
+            self._bar.update(min(self._done, self._total))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            self._bar.render_finish()
 
 
 def printable(text: str) -> str:

@@ -10,6 +10,7 @@ events between two of them are laid out together, so that each named position is
   has no contract yet, and is seen to be none.
 - The `at` of a contract change becomes, in each partition, the first event that may name it.
 - `based_on`, which no fold reads, becomes the greatest named position below it.
+- Quarantine is left out: it names offsets of the source, and a worker on the copy derives it anew.
 - What was refused stays refused: a misplaced event is misplaced again, undecodable bytes stay
   undecodable, and a refused governance event keeps the positions that it had.
 """
@@ -17,7 +18,7 @@ events between two of them are laid out together, so that each named position is
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ledger import positions
@@ -39,11 +40,15 @@ from ledger.logs.base import BATCH_MESSAGES_MAX, Message, Topic
 from ledger.reading import Reading
 from ledger.replay import GovernanceReader
 
-_OTHERS = (Topic.FEEDBACK, Topic.ANNOTATIONS, Topic.SIGNALS, Topic.QUARANTINE)
+_OTHERS = (Topic.FEEDBACK, Topic.ANNOTATIONS, Topic.SIGNALS)
 
 
-def copy(source: Dataset, target: Dataset) -> Position:
+def copy(
+    source: Dataset, target: Dataset, copied: Callable[[int], None] = lambda _: None
+) -> Position:
     """Copy everything of `source` into the empty dataset `target`, and prove every version.
+
+    `copied` is called with the number of label events of each batch that is stored.
 
     Returns:
         The position reached in `target`.
@@ -59,7 +64,7 @@ def copy(source: Dataset, target: Dataset) -> Position:
                     f"{dataset.log.topic_name(topic)} at {dataset.log.url} holds events: "
                     + ("copy into a new dataset" if dataset is target else "it can't be copied yet")
                 )
-    copying = _Copying(source, target)
+    copying = _Copying(source, target, copied)
     copying.labels()
     copying.governance()
     for proof in Reading(target).verify():
@@ -74,7 +79,8 @@ def copy(source: Dataset, target: Dataset) -> Position:
 class _Copying:
     """One copy on its way."""
 
-    def __init__(self, source: Dataset, target: Dataset) -> None:
+    def __init__(self, source: Dataset, target: Dataset, copied: Callable[[int], None]) -> None:
+        self.copied = copied
         self.source = source
         self.target = target
         reader = GovernanceReader(source)
@@ -180,6 +186,7 @@ class _Copying:
     def _flush(self, batch: list[Message]) -> None:
         if batch:
             self.target.log.append(Topic.LABELS, batch)
+            self.copied(len(batch))
             batch.clear()
 
     # Governance

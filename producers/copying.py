@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import click
 
-from ledger.cli import as_json, note, open_ledger, position_fields, print_json, settings, shared
+from ledger.cli import (
+    Progress,
+    as_json,
+    note,
+    open_ledger,
+    position_fields,
+    print_json,
+    settings,
+    shared,
+)
 from ledger.copying import copy as copy_dataset
 from ledger.errors import InvalidRequest
 from ledger.ledger import Ledger
+from ledger.logs.base import Topic
 
 
 @click.command()
@@ -43,7 +53,9 @@ def copy(
         raise InvalidRequest("a copy needs another log (--to) or another name (--to-dataset)")
     count = source.dataset.partitions if partitions is None else partitions
     with Ledger.create_from(there, count) as target:
-        end = copy_dataset(source.dataset, target.dataset)
+        size = sum(source.dataset.log.ends(Topic.LABELS))
+        with Progress(f"copying {here.dataset}", size) as progress:
+            end = copy_dataset(source.dataset, target.dataset, progress.advance)
         versions = len(target.governance.tags)
     if as_json:
         print_json({"versions": versions, **position_fields(end)})

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, cast
 import click
 
 from ledger.cli import (
+    Progress,
     acting,
     as_json,
     note,
@@ -36,6 +37,7 @@ from producers.sources import (
     lines,
     open_source,
     rereadable,
+    size_of,
 )
 
 _HARMLESS = (Outcome.REGISTERED, Outcome.FILLED, Outcome.DUPLICATE)
@@ -113,16 +115,19 @@ def import_(
     ledger, person = open_ledger(), who(actor)
     opened = open_source(file)
     with opened.file, rereadable(opened).file as rows:
-        items = Items(
-            Source(opened.name, rows),
-            Columns(id_, label, content, split, attributes, ignored),
-            delimiter if (kind or file.suffix.lower().lstrip(".")) == "csv" else None,
-            {"actor": person, "source": source or file.name},
-        )
-        missing = _check(ledger, items, add_classes=add_classes)
-        if missing:
-            ledger.add_classes(missing, actor=person, approved_by=approved_by)
-        places = _append(ledger, items)
+        again = Source(opened.name, rows)
+        with Progress(f"importing {file}", 2 * size_of(again)) as progress:
+            items = Items(
+                again,
+                Columns(id_, label, content, split, attributes, ignored),
+                delimiter if (kind or file.suffix.lower().lstrip(".")) == "csv" else None,
+                {"actor": person, "source": source or file.name},
+                progress,
+            )
+            missing = _check(ledger, items, add_classes=add_classes)
+            if missing:
+                ledger.add_classes(missing, actor=person, approved_by=approved_by)
+            places = _append(ledger, items)
     _report(ledger, opened.name, places, as_json=as_json)
 
 
@@ -135,6 +140,7 @@ class Items:
         columns: which column holds what.
         delimiter: of a CSV; None where the source is JSON lines.
         constant: fields that all of them share.
+        progress: is told of the bytes read.
         line: of the registration given last.
     """
 
@@ -142,6 +148,7 @@ class Items:
     columns: Columns
     delimiter: str | None
     constant: Row
+    progress: Progress
     line: int = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -152,7 +159,12 @@ class Items:
         """
         self.source.file.seek(0)
         rows = self._json_rows() if self.delimiter is None else self._csv_rows(self.delimiter)
-        return (self._event(row) for row in rows)
+        read = 0
+        for row in rows:
+            yield self._event(row)
+            here = self.source.file.tell()
+            self.progress.advance(here - read)
+            read = here
 
     def _json_rows(self) -> Iterator[Row]:
         for group in lines(self.source):

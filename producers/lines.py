@@ -9,11 +9,19 @@ from typing import Any
 
 import click
 
-from ledger.cli import as_json, note, open_ledger, position_fields, print_json, shared
+from ledger.cli import (
+    Progress,
+    as_json,
+    note,
+    open_ledger,
+    position_fields,
+    print_json,
+    shared,
+)
 from ledger.door import read_line
 from ledger.errors import InvalidRequest, LogUnavailable
 from ledger.ledger import Ledger
-from producers.sources import STANDARD_INPUT, Source, at_line, lines, open_source
+from producers.sources import STANDARD_INPUT, Source, at_line, lines, open_source, size_of
 
 Fields = dict[str, Any]
 
@@ -34,11 +42,13 @@ def append(*, file: Path, as_json: bool) -> None:
     ledger = open_ledger()
     source = open_source(file)
     with source.file:
-        appending = _Appending(ledger, source)
-        if file != STANDARD_INPUT and source.file.seekable():
-            appending.check()
-            source.file.seek(0)
-        appending.run()
+        twice = file != STANDARD_INPUT and source.file.seekable()
+        with Progress(f"appending {file}", 2 * size_of(source) if twice else 0) as progress:
+            appending = _Appending(ledger, source, progress)
+            if twice:
+                appending.check()
+                source.file.seek(0)
+            appending.run()
     position = ledger.resolve()
     if as_json:
         counts = {"appended": appending.stored, "refused": appending.refused}
@@ -60,6 +70,7 @@ class _Appending:
 
     ledger: Ledger
     source: Source
+    progress: Progress
     stored: int = 0
     line: int = 0
     refused: int = 0
@@ -114,6 +125,7 @@ class _Appending:
                 group = next(groups, None)
                 for number, line in group or ():
                     events.append(self._event(number, line))
+                    self.progress.advance(len(line) + 1)
                     last = number
             except InvalidRequest as error:
                 yield last, events, error

@@ -55,6 +55,14 @@ def rereadable(source: Source) -> Source:
     return Source(source.name, copy)
 
 
+def size_of(source: Source) -> int:
+    """How many bytes a source that can be read again holds."""
+    here = source.file.tell()
+    size = source.file.seek(0, io.SEEK_END)
+    source.file.seek(here)
+    return size
+
+
 def at_line(source: Source, number: int, error: InvalidRequest | str) -> PlacedError:
     """The error with its place in front (and without the number of the event in its batch)."""
     if isinstance(error, PlacedError):
