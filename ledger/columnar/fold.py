@@ -10,17 +10,19 @@ arrays changes nothing for the rest.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ledger.codec import Codec, Undecodable
+from ledger.codec import Codec
 from ledger.columnar import review
 from ledger.columnar.frame import DECIDED, ODD, PROPOSED, REGISTERED, Frame
 from ledger.columnar.naming import Naming
 from ledger.columnar.rows import Rows, firsts, running_maximum
-from ledger.columnar.state import CODE, NO_RECORD, Columns, Fetch, Names, hydrate
+from ledger.columnar.state import CODE, NO_RECORD, Columns, Fetch, Names, hydrate, link
 from ledger.columnar.strings import Bools, Ints
 from ledger.columnar.tables import MAY_PROPOSE, TAKES, Tables
 from ledger.core.contract import Contracts
@@ -29,6 +31,39 @@ from ledger.core.fold import Correction, Item, PartitionFold, Record
 from ledger.core.outcome import Outcome
 
 _PROPOSED = CODE[Outcome.PROPOSED]
+_NOT_COUNTED = (Outcome.MISPLACED, Outcome.UNKNOWN_CONTRACT)
+_SETTING = (Outcome.REGISTERED, Outcome.FILLED, Outcome.APPLIED)
+
+
+class Referred(NamedTuple):
+    """What the reference fold made of one row."""
+
+    row: int
+    event: LabelEvent | None
+    """None where the bytes are no event of ours."""
+    outcome: Outcome
+    counted: bool = False
+    """Whether the event's contract version counts for its record."""
+    item: Item | None = None
+    """Where the event set an item, a copy right after it."""
+    split: str | None = None
+    """The split that the event gave its record."""
+    correction: Correction | None = None
+    """What a vote or withdrawal is about."""
+
+
+class Judged(NamedTuple):
+    """What became of a batch, until the next one is folded."""
+
+    outcomes: NDArray[np.uint8]
+    """By row of the frame, as indices into `OUTCOMES`."""
+    rows: Rows
+    """Those folded as columns."""
+    verdicts: review.Verdicts
+    splits: Ints
+    """The rows of `rows.at` that gave their record its split."""
+    referred: list[Referred]
+    """The others, but for those refused before their record was looked at."""
 
 
 class ColumnarPartition:
@@ -55,6 +90,10 @@ class ColumnarPartition:
 
     def apply(self, frame: Frame) -> NDArray[np.uint8]:
         """Fold a batch of live events; the outcome of each, as an index into `OUTCOMES`."""
+        return self.judge(frame).outcomes
+
+    def judge(self, frame: Frame) -> Judged:
+        """As `apply`, with all that is needed to say what changed; see `ledger.columnar.delta`."""
         outcomes = np.zeros(len(frame), np.uint8)
         kind, rows = self._naming.rows(frame, self.tables, outcomes)
         events = {row: self._codec.decode(frame.values[row]) for row in _rows(kind == ODD)}
@@ -71,22 +110,25 @@ class ColumnarPartition:
 
         left = ~marked[rows.record]
         complex_rows += rows.at[~left].tolist()
-        self._make_complex(marked)
-        self._commit(rows.where(left), outcomes)
+        self._make_complex(np.nonzero(marked)[0])
+        rows = rows.where(left)
+        splits = self._commit(rows, outcomes)
         review.commit(columns, verdicts, ~marked[verdicts.votes.record])
         outcomes[verdicts.votes.at] = verdicts.outcomes
-        self.fast_rows += int(np.count_nonzero(left))
+        self.fast_rows += len(rows)
 
+        referred: list[Referred] = []
         for row in sorted([*complex_rows, *events]):
             event = events[row] if row in events else self._codec.decode(frame.values[row])
-            outcomes[row] = CODE[self._refer(frame, row, event)]
-        return outcomes
+            referred.append(self._refer(frame, row, event))
+            outcomes[row] = CODE[referred[-1].outcome]
+        return Judged(outcomes, rows, verdicts, splits, referred)
 
     def void(self, frame: Frame) -> NDArray[np.uint8]:
         """Note a batch of a void range."""
         outcomes = np.zeros(len(frame), np.uint8)
         events = {row: self._codec.decode(value) for row, value in enumerate(frame.values)}
-        self._make_complex(self._records_of(events, frame))
+        self._make_complex(np.nonzero(self._records_of(events, frame))[0])
         for row, event in events.items():
             outcome = Outcome.UNDECODABLE
             if isinstance(event, LabelEvent):
@@ -102,8 +144,8 @@ class ColumnarPartition:
         """
         hydrate(self._stubs, fetch)
         stubs: dict[int, Item | Correction] = {}
-        everything = np.ones(self.columns.things.capacity, np.bool_)
-        made = self.columns.records(everything & ~self.columns.things.complex, stubs)
+        things = self.columns.things
+        made = self.columns.records(np.nonzero(things.known & ~things.complex)[0], stubs)
         hydrate(stubs, fetch)
         return made | self.reference.records
 
@@ -120,16 +162,32 @@ class ColumnarPartition:
         marked[codes] = True
         return marked
 
-    def _make_complex(self, marked: Bools) -> None:
-        fresh = marked & ~self.columns.things.complex
-        if fresh.any():
+    def _make_complex(self, records: Ints) -> None:
+        fresh = records[~self.columns.things.complex[records]]
+        if len(fresh):
             self.reference.records.update(self.columns.records(fresh, self._stubs))
             self.columns.forget(fresh)
 
-    def _refer(self, frame: Frame, row: int, event: object) -> Outcome:
-        if isinstance(event, Undecodable) or not isinstance(event, LabelEvent):
-            return Outcome.UNDECODABLE
-        return self.reference.apply(int(frame.offsets[row]), frame.keys[row], event)
+    def _refer(self, frame: Frame, row: int, event: object) -> Referred:
+        if not isinstance(event, LabelEvent):
+            return Referred(row, None, Outcome.UNDECODABLE)
+        record = self.reference.records.get(event.record_id)
+        split = record.split if record else None
+        outcome = self.reference.apply(int(frame.offsets[row]), frame.keys[row], event)
+        if outcome in _NOT_COUNTED:
+            return Referred(row, event, outcome)
+        record = self.reference.records[event.record_id]
+        item = record.items.get(event.item_id) if outcome in _SETTING else None
+        correction_id: str | None = getattr(event, "correction_id", None)
+        return Referred(
+            row,
+            event,
+            outcome,
+            counted=event.event_id not in record.void_event_ids,
+            item=replace(item) if item else None,
+            split=record.split if split is None else None,
+            correction=record.corrections.get(correction_id) if correction_id else None,
+        )
 
     def _register(self, rows: Rows, marked: Bools) -> Ints:
         """Make the items; those that are new."""
@@ -163,6 +221,7 @@ class ColumnarPartition:
         own.record[code], own.item[code], own.actor[code] = made.record, made.item, made.actor
         own.old[code], own.new[code], own.version[code] = made.old, made.new, made.version
         own.status[code], own.votes[code], own.offset[code] = _PROPOSED, 0, made.offset
+        own.vote[code] = -1
         self._proposed_at = made
         return code
 
@@ -194,14 +253,21 @@ class ColumnarPartition:
         things.exists[items[marked[things.record[items]]]] = False
         own.record[corrections[marked[own.record[corrections]]]] = NO_RECORD
 
-    def _commit(self, rows: Rows, outcomes: NDArray[np.uint8]) -> None:
-        things = self.columns.things
+    def _commit(self, rows: Rows, outcomes: NDArray[np.uint8]) -> Ints:
+        """Take the rows in, but for votes; the numbers of those that gave their record its split"""
+        things, own = self.columns.things, self.columns.corrections
         things.known[rows.record] = True
         things.contract[rows.record] = rows.judged  # it only rises, and the last one written stays
-        outcomes[rows.at[rows.kind == REGISTERED]] = CODE[Outcome.REGISTERED]
-        outcomes[rows.at[rows.kind == PROPOSED]] = _PROPOSED
-        given = rows.where((rows.split >= 0) & (things.split[rows.record] < 0))
-        things.split[given.record[::-1]] = given.split[::-1]  # the first one stands
+        made, proposed = rows.where(rows.kind == REGISTERED), rows.where(rows.kind == PROPOSED)
+        link(things.items, things.before, made.record, made.item, things.scratch)
+        codes = proposed.correction
+        link(things.corrections, own.before, proposed.record, codes, things.scratch)
+        outcomes[made.at] = CODE[Outcome.REGISTERED]
+        outcomes[proposed.at] = _PROPOSED
+        given = made.where((made.split >= 0) & (things.split[made.record] < 0))
+        given = given.where(firsts(given.record, things.scratch))
+        things.split[given.record] = given.split
+        return given.at
 
 
 def _rows(mask: Bools) -> list[int]:

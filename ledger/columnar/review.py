@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledger.columnar.rows import Rows, firsts, ranks
-from ledger.columnar.state import CODE, DECISIONS, Columns
+from ledger.columnar.state import CODE, DECISIONS, Columns, chain, link
 from ledger.columnar.strings import Bools, Ints
 from ledger.columnar.tables import EXPERT, EXPERT_CLASS, MAY_REVIEW
 from ledger.core.outcome import Outcome
@@ -54,6 +54,10 @@ class Verdicts:
         """The votes that count, as numbers of `votes`."""
         self.settling = settling
         """Those that settle their correction."""
+        self.label: Ints = np.zeros(len(votes), np.int64)
+        """Where a vote applied its correction: the item's label after it, once committed."""
+        self.contract: Ints = np.zeros(len(votes), np.int64)
+        """The contract that this label stands under."""
 
     def difficult(self) -> Bools:
         """Which of the counted votes the reference fold has to judge."""
@@ -79,9 +83,7 @@ class Verdicts:
     def _again(self, votes: Rows, code: Ints) -> Bools:
         """Which votes are not their reviewer's first on the correction."""
         log = self._columns.votes
-        chosen = np.zeros(len(self._columns.corrections.record), np.bool_)
-        chosen[code] = True
-        rows = log.of(chosen)
+        rows = chain(self._columns.corrections.vote, log.before, np.unique(code))
         codes = np.concatenate((log.correction[rows], code)).astype(np.int64)
         actors = np.concatenate((log.actor[rows], votes.actor)).astype(np.int64)
         pairs = (codes << 32) | actors
@@ -98,13 +100,13 @@ def commit(columns: Columns, verdicts: Verdicts, kept: Bools) -> None:
     code, decision = votes.correction[counted], votes.decision[counted]
     np.add.at(own.votes, code, 1)
     own.decision[code] = decision
-    columns.votes.add(code, votes.actor[counted], decision)
+    added = columns.votes.add(code, votes.actor[counted], decision)
+    link(own.vote, columns.votes.before, code, added, own.scratch)
 
     settling = verdicts.settling[kept[verdicts.settling]]
     keeping = votes.decision[settling] == _KEEP
     verdicts.outcomes[settling[keeping]] = _KEPT
-    accepted = np.sort(settling[~keeping])
-    verdicts.outcomes[accepted] = _apply(columns, votes.correction[accepted])
+    _apply(columns, verdicts, np.sort(settling[~keeping]))
     own.status[votes.correction[settling]] = verdicts.outcomes[settling]
 
 
@@ -116,20 +118,19 @@ def crowded(columns: Columns, verdicts: Verdicts) -> Ints:
     return accepted[ranks(items, columns.things.scratch) >= ROUNDS_MAX]
 
 
-def _apply(columns: Columns, codes: Ints) -> NDArray[np.uint8]:
-    """Apply accepted corrections, in this order: applied or stale."""
-    items = columns.corrections.item[codes].astype(np.int64)
+def _apply(columns: Columns, verdicts: Verdicts, accepting: Ints) -> None:
+    """Apply the corrections that these votes accept, in their order: applied or stale."""
+    items = columns.corrections.item[verdicts.votes.correction[accepting]].astype(np.int64)
     rank = ranks(items, columns.things.scratch)
-    outcomes = np.empty(len(codes), np.uint8)
     for turn in range(int(rank.max(initial=-1)) + 1):
         rows = np.nonzero(rank == turn)[0]
-        outcomes[rows] = _turn(columns, codes[rows], items[rows])
-    return outcomes
+        _turn(columns, verdicts, accepting[rows], items[rows])
 
 
-def _turn(columns: Columns, codes: Ints, items: Ints) -> NDArray[np.uint8]:
+def _turn(columns: Columns, verdicts: Verdicts, accepting: Ints, items: Ints) -> None:
     """Apply at most one accepted correction of each item."""
     own, things, forward = columns.corrections, columns.things, columns.tables.forward
+    codes = verdicts.votes.correction[accepting]
     since, present = own.version[codes].astype(np.int64), things.version[items].astype(np.int64)
     until = np.maximum(since, present)
     label = forward(things.label[items].astype(np.int64), present, until)
@@ -137,9 +138,9 @@ def _turn(columns: Columns, codes: Ints, items: Ints) -> NDArray[np.uint8]:
     applied = label == expected
     changed = items[applied]
     given = forward(own.new[codes].astype(np.int64), since, until)
-    things.label[changed] = given[applied]
-    things.version[changed] = until[applied]
-    return np.where(applied, _APPLIED, _STALE).astype(np.uint8)
+    things.label[changed] = verdicts.label[accepting[applied]] = given[applied]
+    things.version[changed] = verdicts.contract[accepting[applied]] = until[applied]
+    verdicts.outcomes[accepting] = np.where(applied, _APPLIED, _STALE)
 
 
 def _mask(rows: Ints, size: int) -> Bools:

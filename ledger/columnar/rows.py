@@ -42,7 +42,7 @@ class Rows:
         return Rows(*(getattr(self, each.name)[chosen] for each in fields(self)))
 
 
-def firsts(codes: Ints, scratch: Ints) -> Bools:
+def firsts(codes: Ints | NDArray[np.int32], scratch: Ints) -> Bools:
     """Which rows are the first with their code. `scratch` is -1 everywhere, before and after."""
     order = np.arange(len(codes))
     scratch[codes[::-1]] = order[::-1]  # of several the last one written stays: the first row

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ledger.columnar.rows import firsts
 from ledger.columnar.strings import Bools, Interner, Ints
 from ledger.columnar.tables import Tables
 from ledger.core.events import CorrectionProposed, Decision, Event, ItemRegistered
@@ -72,6 +73,9 @@ class Things(_Arrays):
         "given": (np.int32, 0),
         "offset": (np.int64, 0),
         "texts": (np.bool_, 0),
+        "items": (np.int32, -1),
+        "before": (np.int32, -1),
+        "corrections": (np.int32, -1),
         "scratch": (np.int64, -1),
     }
     home: Bools
@@ -92,6 +96,11 @@ class Things(_Arrays):
     """The label that the item was registered with."""
     offset: Ints
     texts: Bools
+    items: Small
+    """The newest item of a record; `before` leads to the others (see `link`)."""
+    before: Small
+    corrections: Small
+    """The newest correction of a record, likewise."""
     scratch: Ints
     """-1 between calls."""
 
@@ -110,6 +119,8 @@ class Corrections(_Arrays):
         "votes": (np.int32, 0),
         "decision": (np.int8, 0),
         "offset": (np.int64, 0),
+        "before": (np.int32, -1),
+        "vote": (np.int32, -1),
         "scratch": (np.int64, -1),
     }
     record: Small
@@ -123,6 +134,10 @@ class Corrections(_Arrays):
     decision: NDArray[np.int8]
     """What all its votes so far say; corrections with votes of both kinds are complex."""
     offset: Ints
+    before: Small
+    """The next older correction of the record."""
+    vote: Small
+    """The newest vote on it; `Votes.before` leads to the others."""
     scratch: Ints
 
 
@@ -133,24 +148,48 @@ class Votes(_Arrays):
         "correction": (np.int32, 0),
         "actor": (np.int32, 0),
         "decision": (np.int8, 0),
+        "before": (np.int32, -1),
     }
     correction: Small
     actor: Small
     decision: NDArray[np.int8]
+    before: Small
     size = 0
 
-    def add(self, corrections: Codes, actors: Codes, decisions: NDArray[np.int8]) -> None:
-        """Append votes."""
+    def add(self, corrections: Codes, actors: Codes, decisions: NDArray[np.int8]) -> Ints:
+        """Append votes; their numbers."""
         start, stop = self.size, self.size + len(corrections)
         self.grow(stop)
         self.correction[start:stop] = corrections
         self.actor[start:stop] = actors
         self.decision[start:stop] = decisions
         self.size = stop
+        return np.arange(start, stop)
 
-    def of(self, chosen: Bools) -> Ints:
-        """The votes on the corrections that are chosen, by code."""
-        return np.nonzero(chosen[self.correction[: self.size]])[0]
+
+def link(newest: Small, before: Small, owners: Codes, members: Codes, scratch: Ints) -> None:
+    """Put members, in log order, in front of their owners' chains. See `firsts` for `scratch`."""
+    if firsts(owners, scratch).all():
+        before[members] = newest[owners]
+        newest[owners] = members
+        return
+    order = np.argsort(owners, kind="stable")
+    owner, member = owners[order], members[order]
+    first = np.concatenate(([True], owner[1:] != owner[:-1]))
+    before[member[1:]] = member[:-1]
+    before[member[first]] = newest[owner[first]]
+    newest[owner] = member  # of several the last one written stays
+
+
+def chain(newest: Small, before: Small, owners: Codes) -> Ints:
+    """The members of these owners' chains."""
+    found = [np.empty(0, np.int64)]
+    while len(owners):
+        members = newest[owners]
+        owners = members[members >= 0]
+        found.append(owners.astype(np.int64))
+        newest = before
+    return np.sort(np.concatenate(found))
 
 
 @dataclass(slots=True)
@@ -174,29 +213,33 @@ class Columns:
         self.corrections = Corrections()
         self.votes = Votes()
 
-    def records(self, chosen: Bools, stubs: dict[int, Item | Correction]) -> dict[str, Record]:
-        """Reference records of the things chosen. Their texts are missing: `stubs` gets what
+    def records(self, codes: Ints, stubs: dict[int, Item | Correction]) -> dict[str, Record]:
+        """Reference records of some records' codes. Their texts are missing: `stubs` gets what
         `hydrate` has to fill, by offset.
         """
         things = self.things
-        codes = np.nonzero(chosen & things.known[: len(chosen)])[0]
-        names, splits = self.names.things.strings(), self.names.splits.strings()
-        made: dict[int, Record] = {}
-        for code in codes.tolist():
-            split = int(things.split[code])
-            made[code] = Record(
-                contract_version=int(things.contract[code]),
-                split=None if split < 0 else splits[split],
-            )
-        self._items(chosen, made, names, stubs)
-        self._corrections(chosen, made, names, stubs)
-        ids = names.gather(codes).to_list()
-        return dict(zip(ids, made.values(), strict=True))
+        codes = codes[things.known[codes]]
+        names = self.names.things.of(codes).to_list()
+        contracts = things.contract[codes].tolist()
+        made = {
+            code: Record(contract_version=contract)
+            for code, contract in zip(codes.tolist(), contracts, strict=True)
+        }
+        given = codes[things.split[codes] >= 0]
+        splits = self.names.splits.of(things.split[given].astype(np.int64))
+        for code, split in zip(given.tolist(), splits, strict=True):
+            made[code].split = split
+        named = dict(zip(codes.tolist(), names, strict=True))
+        self._items(codes, made, named, stubs)
+        self._corrections(codes, made, named, stubs)
+        return dict(zip(names, made.values(), strict=True))
 
-    def _items(self, chosen: Bools, made: dict[int, Record], names: Any, stubs: Any) -> None:
+    def _items(
+        self, records: Ints, made: dict[int, Record], names: dict[int, str], stubs: Any
+    ) -> None:
         things, labels = self.things, self.tables.labels
-        size = len(chosen)
-        items = np.nonzero(things.exists[:size] & chosen[things.record[:size]])[0]
+        items = chain(things.items, things.before, records)
+        names.update(zip(items.tolist(), self.names.things.of(items), strict=True))
         for code in items.tolist():
             record = int(things.record[code])
             item = Item(
@@ -204,20 +247,21 @@ class Columns:
                 names[record],
                 labels[int(things.label[code])],
                 int(things.version[code]),
+                int(things.offset[code]),
                 registered_as=(_text(labels[int(things.given[code])]), None),
             )
             made[record].items[item.item_id] = item
             if things.texts[code]:
-                stubs[int(things.offset[code])] = item
+                stubs[item.offset] = item
 
-    def _corrections(self, chosen: Bools, made: dict[int, Record], names: Any, stubs: Any) -> None:
+    def _corrections(
+        self, records: Ints, made: dict[int, Record], names: dict[int, str], stubs: Any
+    ) -> None:
         own, labels, actors = self.corrections, self.tables.labels, self.tables.actors
-        mine = (own.record != NO_RECORD) & chosen[own.record]
-        if not mine.any():
-            return
-        ids, by_code = self.names.corrections.strings(), dict[int, Correction]()
-        for code in np.nonzero(mine)[0].tolist():
-            record = int(own.record[code])
+        codes = chain(self.things.corrections, own.before, records)
+        ids, by_code = self.names.corrections.of(codes), dict[int, Correction]()
+        for code, correction_id in zip(codes.tolist(), ids, strict=True):
+            record, offset = int(own.record[code]), int(own.offset[code])
             proposal = CorrectionProposed(
                 event_id=_STUB,
                 actor=actors[int(own.actor[code])],
@@ -225,33 +269,24 @@ class Columns:
                 contract_version=int(own.version[code]),
                 item_id=names[int(own.item[code])],
                 record_id=names[record],
-                correction_id=ids[code],
+                correction_id=correction_id,
                 from_label=_text(labels[int(own.old[code])]),
                 to_label=_text(labels[int(own.new[code])]),
             )
-            correction = Correction(proposal, OUTCOMES[int(own.status[code])])
-            made[record].corrections[proposal.correction_id] = correction
-            by_code[code] = stubs[int(own.offset[code])] = correction
-        for vote in self.votes.of(mine).tolist():
+            correction = Correction(proposal, offset, OUTCOMES[int(own.status[code])])
+            made[record].corrections[correction_id] = correction
+            by_code[code] = stubs[offset] = correction
+        for vote in chain(own.vote, self.votes.before, codes).tolist():
             correction = by_code[int(self.votes.correction[vote])]
             actor = actors[int(self.votes.actor[vote])]
             correction.votes[actor] = DECISIONS[int(self.votes.decision[vote])]
 
-    def forget(self, chosen: Bools) -> None:
-        """Drop the records chosen: they are complex now."""
+    def forget(self, codes: Ints) -> None:
+        """Drop some records: they are complex now."""
         things, own = self.things, self.corrections
-        size = len(chosen)
-        things.complex[:size] |= chosen
-        things.exists[:size] &= ~chosen[things.record[:size]]
-        mine = (own.record != NO_RECORD) & chosen[own.record]
-        gone = self.votes.of(mine)
-        own.record[mine] = NO_RECORD
-        if len(gone):
-            kept = np.ones(self.votes.size, np.bool_)
-            kept[gone] = False
-            rows = np.nonzero(kept)[0]
-            votes, self.votes = self.votes, Votes()
-            self.votes.add(votes.correction[rows], votes.actor[rows], votes.decision[rows])
+        things.complex[codes] = True
+        things.exists[chain(things.items, things.before, codes)] = False
+        own.record[chain(things.corrections, own.before, codes)] = NO_RECORD
 
 
 def hydrate(stubs: dict[int, Item | Correction], fetch: Fetch) -> None:

@@ -8,6 +8,8 @@ Read in this order:
   renames, merges and splits.
 - `governance`: the fold of the governance topic: which contract changes, versions and rollbacks
   count, which ranges of the label partitions are live, which positions are causally closed.
+- `epochs`: under which governance each offset of a label partition is folded for good, and which
+  positions that answers.
 - `fold`: the fold of a label partition, one event at a time: the specification of what a
   correction does, and the oracle that any faster fold is tested against.
 - `outcome`: what became of an event; refusals are values here, never exceptions.

@@ -63,6 +63,8 @@ class Item:
     label: Label
     contract_version: int
     """The contract that `label` stands under."""
+    offset: int
+    """Where the event stands that made the item: the registration, or the vote that added it."""
     geometry: Geometry | None = None
     single_attributes: dict[str, float | str] = field(default_factory=dict[str, float | str])
     content: str | None = None
@@ -81,6 +83,8 @@ class Correction:
     """A proposed correction and what became of it."""
 
     proposal: CorrectionProposed
+    offset: int
+    """Where the proposal stands."""
     status: Outcome = Outcome.PROPOSED
     votes: dict[str, Decision] = field(default_factory=dict[str, Decision])
 
@@ -131,7 +135,7 @@ class PartitionFold:
             return Outcome.DUPLICATE
         record.contract_version = max(record.contract_version, event.contract_version)
         contract = self.contracts.at(record.contract_version)
-        return HANDLERS[type(event)](self, record, contract, event)
+        return HANDLERS[type(event)](self, offset, record, contract, event)
 
     def void(self, key: bytes | None, event: LabelEvent) -> Outcome:
         """Note one event of a void range: its id, and the correction id that it keeps taken."""
@@ -147,7 +151,9 @@ class PartitionFold:
         record_key = event.record_id.encode()
         return key != record_key or partition_of(record_key, self.partitions) != self.partition
 
-    def _item_registered(self, record: Record, contract: Contract, event: Any) -> Outcome:
+    def _item_registered(
+        self, offset: int, record: Record, contract: Contract, event: Any
+    ) -> Outcome:
         registration: ItemRegistered = event
         if not contract.may_propose(registration.actor):
             return Outcome.NOT_PERMITTED
@@ -164,6 +170,7 @@ class PartitionFold:
                 registration.record_id,
                 registration.label,
                 registration.contract_version,
+                offset,
                 registration.geometry,
             )
             record.items[item.item_id] = item
@@ -174,7 +181,9 @@ class PartitionFold:
         record.split = registration.split if record.split is None else record.split
         return outcome
 
-    def _correction_proposed(self, record: Record, contract: Contract, event: Any) -> Outcome:
+    def _correction_proposed(
+        self, offset: int, record: Record, contract: Contract, event: Any
+    ) -> Outcome:
         proposal: CorrectionProposed = event
         if not contract.may_propose(proposal.actor):
             return Outcome.NOT_PERMITTED
@@ -188,10 +197,10 @@ class PartitionFold:
             return Outcome.UNKNOWN_ITEM
         if not self._takes(proposal.contract_version, proposal.to_label):
             return Outcome.CLASS_NOT_IN_CONTRACT
-        record.corrections[proposal.correction_id] = Correction(proposal)
+        record.corrections[proposal.correction_id] = Correction(proposal, offset)
         return Outcome.PROPOSED
 
-    def _review(self, record: Record, contract: Contract, event: Any) -> Outcome:
+    def _review(self, offset: int, record: Record, contract: Contract, event: Any) -> Outcome:
         vote: ReviewDecided = event
         correction = record.corrections.get(vote.correction_id)
         if correction is None:
@@ -221,7 +230,9 @@ class PartitionFold:
                 )
                 return open_outcome
         kept = vote.decision == "keep"
-        correction.status = Outcome.KEPT if kept else self._settle(record, correction.proposal)
+        correction.status = (
+            Outcome.KEPT if kept else self._settle(offset, record, correction.proposal)
+        )
         return correction.status
 
     def _count(
@@ -249,7 +260,7 @@ class PartitionFold:
             self.contracts.forward(proposal.from_label, since, until, before)
         ) or contract.expert(self.contracts.forward(proposal.to_label, since, until, after))
 
-    def _settle(self, record: Record, proposal: CorrectionProposed) -> Outcome:
+    def _settle(self, offset: int, record: Record, proposal: CorrectionProposed) -> Outcome:
         """Apply an accepted correction, or find it stale."""
         version = self.agreed(record, proposal)
         if version is None:
@@ -257,7 +268,7 @@ class PartitionFold:
         item = record.items.get(proposal.item_id)
         after = _attributes_after(item, proposal)
         if item is None:
-            item = Item(proposal.item_id, proposal.record_id, None, version)
+            item = Item(proposal.item_id, proposal.record_id, None, version, offset)
             record.items[item.item_id] = item
         item.geometry = proposal.to_geometry or item.geometry
         item.label = self.contracts.forward(
@@ -286,8 +297,8 @@ class PartitionFold:
         unlabelled = present is None or isinstance(present, Unresolved)
         return version if (unlabelled if expected is None else present == expected) else None
 
-    def _withdrawn(self, record: Record, contract: Contract, event: Any) -> Outcome:
-        del contract  # withdrawing is the proposer's right under every contract
+    def _withdrawn(self, offset: int, record: Record, contract: Contract, event: Any) -> Outcome:
+        del offset, contract  # withdrawing is the proposer's right under every contract
         withdrawal: CorrectionWithdrawn = event
         correction = record.corrections.get(withdrawal.correction_id)
         if correction is None:
@@ -331,7 +342,9 @@ def _what_it_says(proposal: CorrectionProposed) -> tuple[object, ...]:
     )
 
 
-HANDLERS: Mapping[type[LabelEvent], Callable[[PartitionFold, Record, Contract, Any], Outcome]] = {
+HANDLERS: Mapping[
+    type[LabelEvent], Callable[[PartitionFold, int, Record, Contract, Any], Outcome]
+] = {
     ItemRegistered: PartitionFold._item_registered,  # pyright: ignore[reportPrivateUsage]
     CorrectionProposed: PartitionFold._correction_proposed,  # pyright: ignore[reportPrivateUsage]
     ReviewDecided: PartitionFold._review,  # pyright: ignore[reportPrivateUsage]
