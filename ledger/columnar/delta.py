@@ -7,10 +7,29 @@ another epoch (see `ledger.core.epochs`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
+
+from ledger.codec import plain
+from ledger.columnar.fold import ColumnarPartition, Judged, Referred
+from ledger.columnar.frame import DECIDED, Frame, Strings
+from ledger.columnar.rows import Rows
+from ledger.columnar.state import CODE, DECISIONS, OUTCOMES
+from ledger.columnar.strings import Bools, Ints, series
+from ledger.core.contract import Label, Unresolved
+from ledger.core.events import (
+    CorrectionProposed,
+    CorrectionWithdrawn,
+    Geometry,
+    ItemRegistered,
+    ReviewDecided,
+)
+from ledger.core.outcome import Outcome
+from ledger.logs.base import Batch
 
 _PLACE: Mapping[str, Any] = {
     "partition": pl.Int32,
@@ -112,8 +131,266 @@ class Delta(NamedTuple):
     refusals: pl.DataFrame
 
 
+SCHEMAS: tuple[pl.Schema, ...] = (CHANGES, CORRECTIONS, REVIEWS, REFUSALS)
+"""Those of a delta's frames, in their order."""
+_EMPTY = Delta(*(pl.DataFrame(schema=schema) for schema in SCHEMAS))
+
+
 def empty() -> Delta:
     """No rows."""
+    return _EMPTY
+
+
+def delta(
+    batch: Batch, frame: Frame, judged: Judged, partition: ColumnarPartition, epoch: int
+) -> Delta:
+    """The rows of a batch of live events.
+
+    Args:
+        batch: the messages.
+        frame: the same, decoded.
+        judged: what became of them.
+        partition: the state right after them.
+        epoch: the one under which they were folded.
+    """
+    fast = _Fast(batch, frame, judged, partition)
+    columns = (fast.changes(), fast.corrections(), fast.reviews(), fast.refusals())
+    rows = _one_by_one(batch, judged.referred)
     return Delta(
-        *(pl.DataFrame(schema=schema) for schema in (CHANGES, CORRECTIONS, REVIEWS, REFUSALS))
+        *(_merged(*parts, epoch) for parts in zip(SCHEMAS, columns, rows, _EMPTY, strict=True))
     )
+
+
+Cells = tuple[Any, ...]
+
+
+def _merged(
+    schema: pl.Schema, columns: dict[str, Any], rows: list[Cells], none: pl.DataFrame, epoch: int
+) -> pl.DataFrame:
+    """Rows that came as columns and rows that came one by one, in offset order."""
+    frames: list[pl.DataFrame] = []
+    if columns:
+        size = len(columns["offset"])
+        made = dict.fromkeys(schema) | columns | {"epoch": epoch}
+        for name, kind in schema.items():
+            if made[name] is None or isinstance(made[name], int):
+                made[name] = pl.Series([made[name]], dtype=kind).new_from_index(0, size)
+        frames.append(pl.DataFrame(made, schema=schema))
+    if rows:
+        whole = [(*row[:2], epoch, *row[2:]) for row in rows]
+        frames.append(pl.DataFrame(whole, schema=schema, orient="row"))
+    if len(frames) == 2:
+        return pl.concat(frames).sort("offset")
+    return frames[0] if frames else none
+
+
+_REFUSED = np.array([outcome.refused for outcome in OUTCOMES])
+_REGISTERED, _PROPOSED, _APPLIED = (
+    CODE[each] for each in (Outcome.REGISTERED, Outcome.PROPOSED, Outcome.APPLIED)
+)
+_NOT_COUNTED = [CODE[each] for each in (Outcome.MISPLACED, Outcome.UNKNOWN_CONTRACT)]
+_OUTCOMES = pl.Series([outcome.value for outcome in OUTCOMES], dtype=pl.String)
+_DECISIONS = pl.Series(DECISIONS, dtype=pl.String)
+_EVENTS = pl.Series(
+    [each.__name__ for each in (ItemRegistered, CorrectionProposed, ReviewDecided)],
+    dtype=pl.String,
+)
+"""By kind of row."""
+_COMMON = ("actor", "item_id", "record_id")
+_OWN = (
+    *("correction_id", "from_label", "to_label", "reason", "source"),
+    *("model_version", "audit_run_id", "patch_id", "segment"),
+)
+
+
+class _Fast:
+    """The rows that were folded as columns; where a kind has none, its columns are none."""
+
+    def __init__(
+        self, batch: Batch, frame: Frame, judged: Judged, partition: ColumnarPartition
+    ) -> None:
+        self._frame, self._judged, self._partition = frame, judged, partition
+        self._number = batch.partition
+        self._times = np.asarray(batch.timestamps_ms, np.int64)
+        self._outcomes = judged.outcomes[judged.rows.at]
+
+    def changes(self) -> dict[str, Any]:
+        """Items registered, and those that a vote changed."""
+        applied = self._outcomes == _APPLIED
+        chosen = applied | (self._outcomes == _REGISTERED)
+        if not chosen.any():
+            return {}
+        rows, applied = self._judged.rows.where(chosen), applied[chosen]
+        verdicts, columns = self._judged.verdicts, self._partition.columns
+        label, contract = np.zeros((2, len(self._frame)), np.int64)
+        label[rows.at], contract[rows.at] = rows.old, rows.version
+        label[verdicts.votes.at], contract[verdicts.votes.at] = verdicts.label, verdicts.contract
+        gave = np.zeros(len(self._frame), np.bool_)
+        gave[self._judged.splits] = True
+        text, unresolved = self._labels(label[rows.at])
+        split = self._texts("split", rows.at)
+        return self._place(rows.at) | {
+            **self._said(rows),
+            "outcome": _OUTCOMES.gather(self._outcomes[chosen]),
+            "item_offset": columns.things.offset[rows.item],
+            "label": text,
+            "unresolved": unresolved,
+            "contract": contract[rows.at],
+            "split": _where(gave[rows.at], split),
+            "content": self._texts("content", rows.at),
+            "source": self._texts("source", rows.at),
+            "correction_offset": _where(
+                applied, pl.Series(columns.corrections.offset[rows.correction])
+            ),
+        }
+
+    def corrections(self) -> dict[str, Any]:
+        """Proposals that stand."""
+        chosen = self._outcomes == _PROPOSED
+        if not chosen.any():
+            return {}
+        rows = self._judged.rows.where(chosen)
+        confidence = pl.Series(self._frame.double("confidence", rows.at), dtype=pl.Float64)
+        return self._place(rows.at) | {
+            **self._said(rows),
+            **{name: self._texts(name, rows.at) for name in _OWN},
+            "confidence": confidence.fill_nan(None),
+        }
+
+    def reviews(self) -> dict[str, Any]:
+        """Votes that counted."""
+        chosen = (self._judged.rows.kind == DECIDED) & ~_REFUSED[self._outcomes]
+        if not chosen.any():
+            return {}
+        rows = self._judged.rows.where(chosen)
+        own = self._partition.columns.corrections
+        return self._place(rows.at) | {
+            **self._said(rows),
+            "correction_offset": own.offset[rows.correction],
+            "correction_id": self._texts("correction_id", rows.at),
+            "decision": _DECISIONS.gather(rows.decision.astype(np.int64)),
+            "outcome": _OUTCOMES.gather(self._outcomes[chosen]),
+            "rationale": self._texts("rationale", rows.at),
+        }
+
+    def refusals(self) -> dict[str, Any]:
+        """Rows refused, also those refused before their record was looked at."""
+        refused = _REFUSED[self._judged.outcomes]
+        refused[[each.row for each in self._judged.referred]] = False
+        if not refused.any():
+            return {}
+        at = np.nonzero(refused)[0]
+        outcomes = self._judged.outcomes[at]
+        counted = ~np.isin(outcomes, _NOT_COUNTED)
+        return self._place(at) | {
+            **{name: self._texts(name, at) for name in _COMMON},
+            "outcome": _OUTCOMES.gather(outcomes),
+            "event": _EVENTS.gather(self._frame.kind[at].astype(np.int64)),
+            "said_under": _where(counted, pl.Series(self._frame.version[at])),
+        }
+
+    def _place(self, at: Ints) -> dict[str, Any]:
+        offsets, times = self._frame.offsets[at], self._times[at]
+        return {"partition": self._number, "offset": offsets, "timestamp_ms": times}
+
+    def _said(self, rows: Rows) -> dict[str, Any]:
+        said = {name: self._texts(name, rows.at) for name in _COMMON}
+        return {**said, "said_under": rows.version}
+
+    def _texts(self, name: str, at: Ints) -> pl.Series | None:
+        return strings(self._frame, self._frame.field(name, at))
+
+    def _labels(self, codes: Ints) -> tuple[pl.Series, pl.Series]:
+        """The labels behind codes, as they stand in a row."""
+        labels = self._partition.tables.labels
+        used = np.zeros(len(labels), np.bool_)
+        used[codes] = True
+        cells = [label_cells(labels[code]) for code in np.nonzero(used)[0].tolist()]
+        numbers = (np.cumsum(used) - 1)[codes]
+        names = pl.Series([cell[0] for cell in cells], dtype=pl.String)
+        versions = pl.Series([cell[1] for cell in cells], dtype=pl.Int32)
+        return names.gather(numbers), versions.gather(numbers)
+
+
+def strings(frame: Frame, column: Strings) -> pl.Series | None:
+    """A column of strings, null where there is none; None where there is none at all."""
+    there = column.lengths >= 0
+    if not there.any():
+        return None
+    return _where(there, series(frame.data, column.starts, np.maximum(column.lengths, 0)))
+
+
+def _where(there: Bools, values: pl.Series | None) -> pl.Series | None:
+    if values is None or there.all():
+        return values
+    return pl.select(pl.when(pl.Series(there)).then(values)).to_series()
+
+
+def _one_by_one(
+    batch: Batch, referred: list[Referred]
+) -> tuple[list[Cells], list[Cells], list[Cells], list[Cells]]:
+    """The rows, without their epoch, of events that the reference fold judged."""
+    changes: list[Cells] = []
+    corrections: list[Cells] = []
+    reviews: list[Cells] = []
+    refusals: list[Cells] = []
+    for each in referred:
+        event = each.event
+        place = (batch.partition, batch.offsets[each.row], batch.timestamps_ms[each.row])
+        if event is None:
+            refusals.append((*place, each.outcome.value, *[None] * 5))
+            continue
+        said = (event.actor, event.contract_version)
+        about = (event.item_id, event.record_id)
+        if each.outcome.refused:
+            name, under = type(event).__name__, said[1] if each.counted else None
+            refusals.append((*place, each.outcome.value, name, *about[::-1], said[0], under))
+        elif isinstance(event, CorrectionProposed):
+            corrections.append((*place, *said, event.correction_id, *about, *_proposal(event)))
+        elif isinstance(event, ReviewDecided | CorrectionWithdrawn):
+            assert each.correction is not None
+            key = (each.correction.offset, event.correction_id)
+            reviews.append((*place, *said, *key, *about, *_verdict(event, each.outcome)))
+        if each.item is not None:
+            changes.append((*place, each.outcome.value, *said, *_item(each)))
+    return changes, corrections, reviews, refusals
+
+
+def label_cells(label: Label) -> tuple[str | None, int | None]:
+    """A label as it stands in a row: the class, and the version that split it if it is open."""
+    if isinstance(label, Unresolved):
+        return label.label_class, label.version
+    return label, None
+
+
+def _item(each: Referred) -> Cells:
+    item, event = each.item, each.event
+    assert item is not None
+    geometry = item.geometry
+    shape = (geometry.type, list(geometry.coordinates)) if geometry else (None, None)
+    brought: Cells = (None, None, None)
+    if isinstance(event, ItemRegistered):
+        brought = (_json(event.attributes), event.content, event.source)
+    applied = each.correction.offset if each.correction else None
+    about = (item.offset, item.item_id, item.record_id)
+    label = (*label_cells(item.label), item.contract_version)
+    return (*about, *label, *shape, each.split, *brought, applied)
+
+
+def _proposal(event: CorrectionProposed) -> Cells:
+    labels = (event.from_label, event.to_label)
+    shapes = (_json(event.from_geometry), _json(event.to_geometry))
+    why = (event.reason, event.source, event.confidence)
+    where = (event.model_version, event.audit_run_id, event.patch_id, event.segment)
+    return (*labels, *shapes, *why, *where)
+
+
+def _verdict(event: ReviewDecided | CorrectionWithdrawn, outcome: Outcome) -> Cells:
+    if isinstance(event, CorrectionWithdrawn):
+        return ("withdraw", outcome.value, event.reason)
+    return (event.decision, outcome.value, event.rationale)
+
+
+def _json(value: Geometry | Mapping[str, object] | None) -> str | None:
+    sort_keys = not isinstance(value, Geometry)
+    return json.dumps(plain(value), ensure_ascii=False, sort_keys=sort_keys) if value else None
