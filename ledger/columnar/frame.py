@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast, get_args, get_origin, get_type_hints
+from typing import Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ledger.codec import HEADER_BYTES, MAGIC, Codec, EventSchema
 from ledger.columnar.avro import Columns, Layout, layout_of, walk
-from ledger.columnar.strings import PADDING, Bools, Bytes, Ints, distinct, equal, not_utf8, words
+from ledger.columnar.strings import Bools, Bytes, Ints, distinct, equal, joined, not_utf8, words
 from ledger.core.events import CorrectionProposed, ItemRegistered, ReviewDecided
 from ledger.core.validity import field_names
 
@@ -189,17 +189,6 @@ class Reader:
                 found = self._codec.schema(schema_id)
             self._schemas[header] = _known(found) if isinstance(found, EventSchema) else None
         return self._schemas[header]
-
-
-def joined(parts: Sequence[bytes | None]) -> tuple[Bytes, Ints]:
-    """The parts one behind the other, and their lengths; what is missing is empty."""
-    there = cast("Sequence[bytes]", parts)
-    try:
-        data = b"".join((*there, bytes(PADDING)))
-    except TypeError:
-        there = [part or b"" for part in parts]
-        data = b"".join((*there, bytes(PADDING)))
-    return np.frombuffer(data, np.uint8), np.fromiter(map(len, there), np.int64, len(there))
 
 
 def _numbers(offsets: Sequence[int]) -> Ints:

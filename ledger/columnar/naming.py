@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.columnar.frame import ODD, Frame, Strings, joined
+from ledger.columnar.frame import ODD, Frame, Strings
 from ledger.columnar.rows import Rows
 from ledger.columnar.state import CODE, Columns, Names
 from ledger.columnar.strings import (
@@ -16,6 +16,7 @@ from ledger.columnar.strings import (
     Interner,
     Ints,
     equal,
+    joined,
     partitions_of,
     series,
 )

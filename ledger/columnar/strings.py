@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
+Keys = Sequence[Words]
+"""Strings of as many words each: the first word of all, the second of all, and so on."""
 Bools = NDArray[np.bool_]
 
 PADDING = 64
@@ -20,17 +23,41 @@ PADDING = 64
 _MASKS: Words = np.array([(1 << (8 * size)) - 1 for size in range(9)], np.uint64)
 _SHIFT = np.uint64(32)
 _INLINE = 12
-_SIZE_MAX = np.uint64(0xFFFFFFFF)
+_BUFFER = 30  # the bits of a place inside one of a series' buffers
+
+_AT_ONCE = 256
+_WORDS_MAX = 32
+_BEHIND = _WORDS_MAX + PADDING // 8  # words that may be looked at behind the last one kept
+_CODE = 0xFFFFFFFF
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+# Another in each process, as for Python's own: nobody can choose ids that meet in few slots.
+_SEED = np.uint64(hash("errata") & 0xFFFFFFFFFFFFFFFF)
+
+
+def joined(parts: Sequence[bytes | None]) -> tuple[Bytes, Ints]:
+    """The parts one behind the other, and their lengths; what is missing is empty."""
+    there = cast("Sequence[bytes]", parts)
+    try:
+        data = b"".join((*there, bytes(PADDING)))
+    except TypeError:
+        there = [part or b"" for part in parts]
+        data = b"".join((*there, bytes(PADDING)))
+    return np.frombuffer(data, np.uint8), np.fromiter(map(len, there), np.int64, len(there))
 
 
 def words(data: Bytes, starts: Ints, lengths: Ints) -> Words:
     """The first 8 bytes of each string, little-endian, zero behind its end."""
-    # An 8-byte type without alignment: numpy gathers it in one move wherever it starts.
-    everywhere: Any = np.ndarray((len(data) - 7,), "V8", data, strides=(1,))
-    found: Words = everywhere[starts].view("<u8")
+    found = _eight(data, starts)
     if lengths.min(initial=8) >= 8:
         return found
     return found & _MASKS[np.clip(lengths, 0, 8)]
+
+
+def _eight(data: Bytes, starts: Ints) -> Words:
+    """The 8 bytes at each place."""
+    # A type without alignment: numpy gathers it in one move wherever it starts.
+    everywhere: Any = np.ndarray((len(data) - 7,), "V8", data, strides=(1,))
+    return everywhere[starts].view("<u8")
 
 
 def series(data: Bytes, starts: Ints, lengths: Ints) -> pl.Series:
@@ -38,11 +65,13 @@ def series(data: Bytes, starts: Ints, lengths: Ints) -> pl.Series:
     views = np.empty((len(starts), 2), np.uint64)
     first = words(data, starts, lengths)
     np.bitwise_or(lengths.view(np.uint64), first << _SHIFT, out=views[:, 0])
-    views[:, 1] = starts.view(np.uint64) << _SHIFT
+    inside = starts & ((1 << _BUFFER) - 1)
+    views[:, 1] = ((inside << 32) | (starts >> _BUFFER)).view(np.uint64)
     rows = np.nonzero(lengths <= _INLINE)[0]
     if len(rows):  # short strings lie in the view itself
         views[rows, 1] = words(data, starts[rows] + 4, lengths[rows] - 4)
-    buffers: Any = [None, _buffer(views), _buffer(data)]
+    parts = [data[i : i + (2 << _BUFFER) - 1] for i in range(0, len(data), 1 << _BUFFER)]
+    buffers: Any = [None, *map(_buffer, (views, *parts))]
     array: Any = pa.Array.from_buffers(pa.string_view(), len(starts), buffers)
     made: Any = pl.from_arrow(array)
     return made
@@ -80,29 +109,47 @@ def distinct(numbers: Ints) -> list[int]:
 
 
 class Interner:
-    """Gives each distinct string a small code, the same in every batch.
+    """Gives each distinct string a small code, the same in every batch: 0, 1, 2, and so on.
 
-    Codes ascend with the first appearance. Polars may leave gaps where several threads intern at
-    once; each interner is used by one.
+    A hash table with linear probing in which all strings of a batch look at their next slot at the
+    same time. Strings are kept and compared as whole words, so that no hash is trusted. Behind its
+    end a string is filled up with 0xFF, which UTF-8 never has: of strings of as many words, those
+    with equal words are equal.
     """
 
     def __init__(self) -> None:
-        self._type = pl.Categorical(pl.Categories.random())
-        self._alive = pl.Series([], dtype=self._type)  # Polars forgets codes that nobody uses
         self.size = 0
-        """All codes so far are below it."""
+        """How many strings there are: all codes are below it."""
+        self._slots = np.zeros(4 * _AT_ONCE, np.uint32)  # where a string is kept; 0 if free
+        # Each string: the number of its words and its code in one word, then its words.
+        self._kept = np.zeros(_AT_ONCE, np.uint64)
+        self._used = 1
+        self._places = np.zeros(_AT_ONCE, np.int64)
+        self._lengths = np.zeros(_AT_ONCE, np.int64)
+        self._hashes = np.zeros(_AT_ONCE, np.uint64)
+        self._long: dict[bytes, int] = {}
 
     def codes(self, data: Bytes, starts: Ints, lengths: Ints) -> Ints:
         """The code of each string; they must be valid UTF-8."""
-        if not len(starts):
-            return np.empty(0, np.int64)
-        return self.of_series(series(data, starts, lengths))
+        counts = np.maximum((lengths + 7) >> 3, 1)
+        found = np.empty(len(starts), np.int64)
+        for count in distinct(counts):
+            rows = np.nonzero(counts == count)[0]
+            whole = len(rows) == len(starts)
+            first, sizes = (starts, lengths) if whole else (starts[rows], lengths[rows])
+            if count > _WORDS_MAX:
+                codes = self._of_long(data, first, sizes)
+            else:
+                codes = self._of_words(_filled(data, first, sizes, count), sizes)
+            if whole:
+                return codes
+            found[rows] = codes
+        return found
 
     def of_series(self, strings: pl.Series) -> Ints:
         """The code of each string of a series without nulls."""
-        codes = strings.cast(self._type).to_physical().to_numpy().astype(np.int64)
-        self.size = max(self.size, int(codes.max(initial=-1)) + 1)
-        return codes
+        data, lengths = joined([each.encode() for each in strings])
+        return self.codes(data, np.cumsum(lengths) - lengths, lengths)
 
     def strings(self, start: int = 0) -> pl.Series:
         """Every string from a code on, by code."""
@@ -110,7 +157,135 @@ class Interner:
 
     def of(self, codes: Ints) -> pl.Series:
         """The string behind each code."""
-        return pl.Series(codes.astype(np.uint32)).cat.to(self._type).cast(pl.String)
+        starts = (self._places[codes] + 1) * 8
+        return series(self._kept.view(np.uint8), starts, self._lengths[codes])
+
+    def _of_words(self, keys: Keys, lengths: Ints) -> Ints:
+        hashes = np.full(len(lengths), _SEED)
+        for key in keys:
+            hashes ^= key
+            hashes *= _MULTIPLIER
+            hashes ^= hashes >> _SHIFT
+        found = self._find(keys, hashes)
+        rows = np.nonzero(found < 0)[0]
+        while len(rows):
+            # No more at once than are known: few strings may come in many rows.
+            new = rows[: max(self.size, _AT_ONCE)]
+            found[new] = self._add(_some(keys, new), hashes[new], lengths[new])
+            rows = rows[len(new) :]
+            found[rows] = self._find(_some(keys, rows), hashes[rows])
+            rows = rows[found[rows] < 0]
+        return found
+
+    def _find(self, keys: Keys, hashes: Words) -> Ints:
+        """The code of each string; -1 where it has none."""
+        slots = self._first_slots(hashes)
+        places = self._slots[slots]
+        found = self._compared(keys, places)
+        rows = np.nonzero((found < 0) & (places != 0))[0]
+        slots = slots[rows]
+        while len(rows):
+            slots = (slots + 1) & (len(self._slots) - 1)
+            places = self._slots[slots]
+            found[rows] = codes = self._compared(_some(keys, rows), places)
+            left = np.nonzero((codes < 0) & (places != 0))[0]
+            rows, slots = rows[left], slots[left]
+        return found
+
+    def _compared(self, keys: Keys, places: NDArray[np.uint32]) -> Ints:
+        """The code of the string at each place; -1 where it is another, or none."""
+        at = places.astype(np.int64)
+        head = self._kept[at].view(np.int64)
+        same = head >> 32 == len(keys)
+        for i, key in enumerate(keys, 1):
+            same &= self._kept[at + i] == key
+        return np.where(same, head & _CODE, -1)
+
+    def _add(self, keys: Keys, hashes: Words, lengths: Ints) -> Ints:
+        """The codes of strings of which many are new and some may be equal."""
+        self._reserve(len(hashes), len(hashes) * (len(keys) + 1))
+        found = np.empty(len(hashes), np.int64)
+        rows, slots = np.arange(len(hashes)), self._first_slots(hashes)
+        while len(rows):
+            claimed = np.nonzero(self._slots[slots] == 0)[0]
+            # Of several rows at one free slot the first one gets it: the last one written stays.
+            self._slots[slots[claimed][::-1]] = claimed[::-1]
+            new = claimed[self._slots[slots[claimed]] == claimed]
+            some = rows[new]
+            self._slots[slots[new]] = self._keep(_some(keys, some), hashes[some], lengths[some])
+            found[rows] = codes = self._compared(_some(keys, rows), self._slots[slots])
+            left = np.nonzero(codes < 0)[0]
+            rows, slots = rows[left], (slots[left] + 1) & (len(self._slots) - 1)
+        return found
+
+    def _keep(self, keys: Keys, hashes: Words, lengths: Ints) -> Ints:
+        """Store strings that are new and have the next codes; their places."""
+        count, width = len(lengths), len(keys) + 1
+        places = self._used + np.arange(count) * width
+        codes = np.arange(self.size, self.size + count)
+        block = self._kept[self._used : self._used + count * width].reshape(count, width)
+        block[:, 0] = codes | len(keys) << 32
+        for i, key in enumerate(keys, 1):
+            block[:, i] = key
+        self._places[codes], self._lengths[codes], self._hashes[codes] = places, lengths, hashes
+        self.size += count
+        self._used += count * width
+        return places
+
+    def _of_long(self, data: Bytes, starts: Ints, lengths: Ints) -> Ints:
+        """The codes of strings that are too long to go over all rows word by word."""
+        found = np.empty(len(starts), np.int64)
+        for row, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
+            string = data[start : start + length].tobytes()
+            if string not in self._long:
+                self._long[string] = self.size
+                one = slice(row, row + 1)
+                keys = _filled(data, starts[one], lengths[one], (length + 7) // 8)
+                self._reserve(1, len(keys) + 1)
+                self._keep(keys, np.zeros(1, np.uint64), lengths[one])
+            found[row] = self._long[string]
+        return found
+
+    def _first_slots(self, hashes: Words) -> Ints:
+        return (hashes >> np.uint64(65 - len(self._slots).bit_length())).view(np.int64)
+
+    def _reserve(self, strings: int, words: int) -> None:
+        """Make room for more strings of so many words together."""
+        self._kept = _longer(self._kept, self._used + words + _BEHIND)
+        size = self.size + strings
+        self._places = _longer(self._places, size)
+        self._lengths = _longer(self._lengths, size)
+        self._hashes = _longer(self._hashes, size)
+        if 2 * size <= len(self._slots):
+            return
+        self._slots = np.zeros(1 << (4 * size - 1).bit_length(), np.uint32)
+        rows = np.arange(self.size)
+        slots = self._first_slots(self._hashes[rows])
+        while len(rows):
+            free = self._slots[slots] == 0
+            self._slots[slots[free]] = self._places[rows[free]]
+            left = np.nonzero(self._slots[slots] != self._places[rows])[0]
+            rows, slots = rows[left], (slots[left] + 1) & (len(self._slots) - 1)
+
+
+def _filled(data: Bytes, starts: Ints, lengths: Ints, count: int) -> Keys:
+    """All words of strings of so many words, filled up behind their ends."""
+    keys = [_eight(data, starts + 8 * i) for i in range(count)]
+    rest = lengths - 8 * (count - 1)
+    keys[-1] = keys[-1] | ~_MASKS[int(rest[0]) if (rest == rest[0]).all() else rest]
+    return keys
+
+
+def _some(keys: Keys, rows: Ints) -> Keys:
+    return [key[rows] for key in keys]
+
+
+def _longer(array: NDArray[Any], size: int) -> NDArray[Any]:
+    if size <= len(array):
+        return array
+    longer = np.zeros(max(size, len(array) * 3 // 2), array.dtype)
+    longer[: len(array)] = array
+    return longer
 
 
 _M = np.uint32(0x5BD1E995)

@@ -18,9 +18,9 @@ pytest.importorskip("pyarrow")
 
 from ledger.codec import Codec, Undecodable, plain, shipped_schemas
 from ledger.columnar.fold import ColumnarPartition
-from ledger.columnar.frame import ODD, Reader, joined
+from ledger.columnar.frame import ODD, Reader
 from ledger.columnar.state import OUTCOMES
-from ledger.columnar.strings import partitions_of
+from ledger.columnar.strings import joined, partitions_of
 from ledger.core.contract import Contracts
 from ledger.core.events import (
     ClassAdded,
