@@ -88,6 +88,13 @@ class ColumnarPartition:
         self._naming = Naming(self.names, self.columns, partition, partitions)
         self._stubs: dict[int, Item | Correction] = {}
 
+    def govern(self, contracts: Contracts) -> None:
+        """Go on under later contracts, of which those so far are the first. No event so far may
+        name one of the new ones where that is admissible.
+        """
+        self.tables.govern(contracts)
+        self.reference.contracts = contracts
+
     def apply(self, frame: Frame) -> NDArray[np.uint8]:
         """Fold a batch of live events; the outcome of each, as an index into `OUTCOMES`."""
         return self.judge(frame).outcomes

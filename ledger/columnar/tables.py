@@ -59,14 +59,8 @@ class Tables:
     """
 
     def __init__(self, contracts: Contracts, partition: int) -> None:
-        self.contracts = contracts
         self._partition = partition
-        versions = contracts.versions
-        self._first = np.full(max(versions) + 2, _NEVER, np.int64)
-        self._approvals = np.zeros(len(self._first), np.int64)
-        for version in versions:
-            self._first[version] = _first_offset(contracts, version, partition)
-            self._approvals[version] = contracts.at(version).approvals_required
+        self.govern(contracts)
         self.actors: list[str] = []
         self.labels: list[Label] = [None]
         self._codes: dict[Label, int] = {None: 0}
@@ -76,6 +70,16 @@ class Tables:
         self._pairs: list[tuple[int, int]] = []
         self._pair = Lookup(self._new_pair)
         self._moved = Lookup(self._move)
+
+    def govern(self, contracts: Contracts) -> None:
+        """Take in later contracts, of which those known so far are the first."""
+        self.contracts = contracts
+        versions = contracts.versions
+        self._first = np.full(max(versions) + 2, _NEVER, np.int64)
+        self._approvals = np.zeros(len(self._first), np.int64)
+        for version in versions:
+            self._first[version] = _first_offset(contracts, version, self._partition)
+            self._approvals[version] = contracts.at(version).approvals_required
 
     def know(self, actors: Interner, labels: Interner) -> None:
         """Take in the strings that are new since the last call."""

@@ -50,15 +50,17 @@ class Epochs:
 
     def ranges(self, partition: int, stop: int) -> Iterator[Range]:
         """`[0, stop)` of a partition by native epoch, without the empty ones."""
-        starts = [0, *(each.event.at.labels[partition] for each in self._now.rollbacks)]
-        for epoch, (start, end) in enumerate(pairwise([*starts, stop])):
+        for epoch, (start, end) in enumerate(pairwise([*self.starts(partition), stop])):
             if start < min(end, stop):
                 yield Range(epoch, start, min(end, stop))
 
+    def starts(self, partition: int) -> list[int]:
+        """Where each epoch begins; an epoch that begins where the next one does is empty."""
+        return [0, *(each.event.at.labels[partition] for each in self._now.rollbacks)]
+
     def epoch(self, partition: int, offset: int) -> int:
         """The native epoch of an offset."""
-        ats = (each.event.at.labels[partition] for each in self._now.rollbacks)
-        return sum(at <= offset for at in ats)
+        return sum(start <= offset for start in self.starts(partition)[1:])
 
     def covered(self, position: Position) -> bool:
         """Whether the rows of the native epochs answer this closed position."""

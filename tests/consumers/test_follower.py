@@ -1,0 +1,136 @@
+"""Whatever the batches and whenever governance is learned: the same rows, and the right labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("polars")
+pytest.importorskip("pyarrow")
+
+from consumers.follower import Follower, Piece, Reset
+from ledger.core.governance import Governance
+from ledger.dataset import Dataset
+from ledger.logs.base import Batch, Log, Topic
+from tests.columnar.test_delta import CODEC, batch_of
+from tests.columnar.test_equality import PATIENT
+from tests.core.history import History
+from tests.core.strategies import Plan, play, wild_plans
+
+few = settings(max_examples=60, deadline=None, print_blob=True, suppress_health_check=PATIENT)
+many = settings(few, max_examples=150)
+Row = dict[str, Any]
+
+
+@dataclass
+class Memory:
+    """The label topic of a history, as far as a follower reads it."""
+
+    history: History
+
+    def read(self, topic: Topic, partition: int, start: int, stop: int) -> Iterator[Batch]:
+        assert topic is Topic.LABELS
+        for at in range(start, stop, 3):
+            log = self.history.label_logs[partition]
+            yield batch_of(log[at : min(at + 3, stop)], partition)
+
+
+def dataset_of(history: History) -> Dataset:
+    return Dataset(cast(Log, Memory(history)), CODEC, history.partitions)
+
+
+@dataclass
+class Sink:
+    """Keeps the rows, as a view does."""
+
+    partition: int
+    rows: list[dict[int, Row]] = field(default_factory=lambda: [{}, {}, {}, {}])
+    stop: int = 0
+    met: set[int] = field(default_factory=set[int])
+    resets: int = 0
+
+    def take(self, pieces: Iterator[Piece | Reset]) -> None:
+        for piece in pieces:
+            assert piece.partition == self.partition
+            if isinstance(piece, Reset):
+                assert piece.start < self.stop
+                self.stop = piece.start
+                self.resets += 1
+                for rows in self.rows:
+                    for offset in [offset for offset in rows if offset >= piece.start]:
+                        del rows[offset]
+                continue
+            assert piece.start == self.stop < piece.stop
+            for rows, frame in zip(self.rows, piece.delta, strict=True):
+                for row in frame.to_dicts():
+                    assert piece.start <= row["offset"] < piece.stop
+                    assert row["offset"] not in rows
+                    assert row["epoch"] == piece.epoch
+                    rows[row["offset"]] = row
+            self.stop = piece.stop
+            self.met |= piece.met
+
+
+def rebuilt(history: History, governance: Governance) -> list[Sink]:
+    """The rows at the head, made in one go."""
+    sinks: list[Sink] = []
+    for partition, log in enumerate(history.label_logs):
+        sink = Sink(partition)
+        sink.take(Follower(dataset_of(history), partition).advance(governance, len(log)))
+        assert sink.stop == len(log)
+        sinks.append(sink)
+    return sinks
+
+
+@dataclass
+class Step:
+    """Fold so many events, and know governance so many moves beyond them (negative: less far)."""
+
+    ahead: int
+    size: int
+
+
+STEPS = st.lists(
+    st.builds(Step, ahead=st.integers(-9, 9), size=st.integers(1, 9)), min_size=1, max_size=6
+)
+
+
+def walked(history: History, partition: int, steps: Sequence[Step]) -> Sink:
+    """Follow a partition of the history as it grew: each batch as soon as it was there, with
+    governance as it was then, or some moves before or after.
+    """
+    sink, follower = Sink(partition), Follower(dataset_of(history), partition)
+    log, number = history.label_logs[partition], 0
+    heads = [*history.checkpoints, history.head()]
+    while follower.offset < len(log):
+        step = steps[number % len(steps)]
+        number += 1
+        stop = min(follower.offset + step.size, len(log))
+        when = next(i for i, head in enumerate(heads) if head.labels[partition] >= stop)
+        when = max(0, min(when + step.ahead, len(heads) - 1))
+        governance = history.governed(heads[when].governance)
+        if step.size % 2:
+            sink.take(follower.advance(governance, stop))
+        else:
+            sink.take(follower.follow(governance, batch_of(log[stop - 1 : stop], partition)))
+        if number > 10 * len(log):
+            raise AssertionError("it does not come to an end")
+    sink.take(follower.advance(history.governed(), len(log)))
+    return sink
+
+
+@many
+@given(wild_plans(), STEPS, st.integers(1, 3))
+def test_the_rows_do_not_depend_on_the_way(plan: Plan, steps: list[Step], partitions: int):
+    """Any batches, any moments of learning of governance: the rows are those of a rebuild."""
+    history = play(plan, partitions)
+    for expected in rebuilt(history, history.governed()):
+        found = walked(history, expected.partition, steps)
+        assert found.stop == expected.stop
+        assert found.rows == expected.rows
+        assert found.met >= expected.met
