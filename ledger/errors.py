@@ -37,3 +37,19 @@ class LogUnavailable(LedgerError):
     def __init__(self, message: str, *, acknowledged: int = 0) -> None:
         super().__init__(message)
         self.acknowledged = acknowledged
+
+
+class CheckpointDamaged(LedgerError):
+    """A checkpoint is not what was written, or not of this log: it is made again from the log."""
+
+
+class CheckpointsUnavailable(LedgerError):
+    """The place of the checkpoints cannot be read or written now."""
+
+
+class ViewsDamaged(LedgerError):
+    """A view is not what was written, or not of this dataset: it is made again from the log."""
+
+
+class ViewsUnavailable(LedgerError):
+    """A view cannot be read or written now: locked for too long, disk full."""

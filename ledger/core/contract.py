@@ -118,12 +118,16 @@ class Step:
     merge: Mapping[str, str]
     split: Mapping[str, Mapping[str, rules.Rule]]
 
+    def name(self, label: str) -> str:
+        """The class after renames and merges, before splits."""
+        name = self.rename.get(label, label)
+        return self.merge.get(name, name)
+
     def forward(self, label: Label, attributes: Attributes) -> Label:
         """The label after this change. `attributes` are the item's, as they are now."""
         if not isinstance(label, str):
             return label
-        name = self.rename.get(label, label)
-        name = self.merge.get(name, name)
+        name = self.name(label)
         parts = self.split.get(name)
         if parts is None:
             return name
@@ -256,3 +260,14 @@ class Contracts:
             if since < mapping.version <= until:
                 label = mapping.forward(label, attributes)
         return label
+
+    def asks(self, label: str, since: int, until: int) -> bool:
+        """Whether the way of a class of `since` to the contract `until` asks an item's attributes:
+        there is a split on it.
+        """
+        for mapping in self._mappings:
+            if since < mapping.version <= until:
+                label = mapping.name(label)
+                if label in mapping.split:
+                    return True
+        return False

@@ -1,0 +1,217 @@
+"""The file of a view, and connections to it.
+
+The path of a view is a symbolic link to the file itself, which has a name of its own for as long
+as it lives. SQLite finds a write-ahead log by the name of its database, so that a file renamed over
+another would be given the other's log, and the connection that closes last removes the log of
+whatever has its name then. With a name each, old and new never meet: the link is moved in one step,
+who reads the old file reads on, and who opens the path gets the new one.
+
+Writing is in WAL mode with `synchronous=NORMAL`: readers never wait, and a commit waits for no
+disk. After a power cut the last transactions may be gone, whole ones, and with each its progress:
+the view is what it was a moment earlier, and is written on from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import sqlite3
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+import adbc_driver_manager
+import polars as pl
+from adbc_driver_sqlite import dbapi
+from sqlite_utils import Database
+
+from ledger.clock import new_id
+from ledger.errors import ConfigurationError, ViewsDamaged, ViewsUnavailable
+
+SQLITE_MIN = (3, 51, 3)
+_BUSY_MS = 30_000
+_CACHE_KIB = 64 * 1024
+_NOT_NOW = ("locked", "busy", "full", "i/o error", "failed to open", "unable to open", "readonly")
+_SIDES = ("", "-wal", "-shm", "-journal")
+_SAMPLES: Mapping[Any, str] = {pl.String: "''", pl.Float64: "0.5"}
+
+
+class Connection:
+    """A connection to a view's file: SQL with values, and SQL with whole frames.
+
+    Args:
+        file: the file itself, no link.
+        readonly: it has to be there, and is not written.
+    """
+
+    def __init__(self, file: Path, *, readonly: bool = False) -> None:
+        self.file = file
+        with self._words():
+            uri = f"file:{quote(str(file))}?mode={'ro' if readonly else 'rwc'}"
+            self._connection = dbapi.connect(uri, autocommit=True)
+            self._cursor = self._connection.cursor()
+        self.rows(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        self.rows(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        if not readonly:
+            self._refuse_old_library()
+
+    def _refuse_old_library(self) -> None:
+        found = cast("str", self.rows("SELECT sqlite_version()")[0][0])
+        if tuple(map(int, found.split("."))) < SQLITE_MIN:
+            wanted = ".".join(map(str, SQLITE_MIN))
+            raise ConfigurationError(
+                f"the SQLite {found} of adbc-driver-sqlite may damage a database in WAL mode; "
+                f"{wanted} and later do not: upgrade adbc-driver-sqlite"
+            )
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement; its rows."""
+        with self._words():
+            self._cursor.execute(query, tuple(values) or None)
+            return cast("Any", self._cursor.fetchall() if self._cursor.description else [])
+
+    def many(self, statement: str, frame: pl.DataFrame) -> int:
+        """Run a statement for each row of a frame, whose columns are its values in order; how many
+        rows it changed.
+        """
+        if not len(frame):
+            return 0
+        with self._words():
+            batches = frame.rechunk().to_arrow().to_batches()
+            return sum(self._many(statement, batch) for batch in batches)
+
+    def _many(self, statement: str, batch: Any) -> int:
+        self._cursor.executemany(statement, batch)
+        return self._cursor.rowcount
+
+    def insert(self, table: str, frame: pl.DataFrame, more: str = "") -> None:
+        """Insert the rows of a frame. Columns without any value are left out, for time."""
+        there = [name for name in frame.columns if frame[name].null_count() < len(frame)]
+        marks = ", ".join("?" * len(there))
+        self.many(
+            f"INSERT INTO {table} ({', '.join(there)}) VALUES ({marks}) {more}", frame.select(there)
+        )
+
+    def frame(
+        self, schema: Mapping[str, Any], source: str, values: Sequence[Any] = ()
+    ) -> pl.DataFrame:
+        """Columns, by name and type, of what follows FROM."""
+        # The driver takes each column's type from its first rows, null or not: so one row leads.
+        first = ", ".join(f"{_SAMPLES.get(kind, '0')} AS {name}" for name, kind in schema.items())
+        query = f"SELECT {first} UNION ALL SELECT * FROM (SELECT {', '.join(schema)} FROM {source})"
+        with self._words():
+            self._cursor.execute(query, tuple(values) or None)
+            found: Any = pl.from_arrow(self._cursor.fetch_arrow_table())
+        return found[1:].cast(dict(schema))
+
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        """All of it or nothing. It waits for its turn to write at the start, never in between."""
+        self.rows("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.rows("COMMIT")
+        except BaseException:
+            with contextlib.suppress(ViewsDamaged, ViewsUnavailable):  # it may have ended itself
+                self.rows("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Release the file."""
+        self._cursor.close()
+        self._connection.close()
+
+    @contextmanager
+    def _words(self) -> Generator[None]:
+        try:
+            yield
+        except (adbc_driver_manager.Error, OSError) as error:
+            said = str(error).partition("\n")[0].rpartition(": ")[2]
+            raise told(self.file, said) from error
+
+
+def browse(file: Path, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+    """The rows of a query by the names of their columns, as anybody's sqlite-utils gives them."""
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=_BUSY_MS / 1000)
+        ) as connection:
+            rows = cast("Any", Database(connection).query(query, list(values)))
+            return list(rows)
+    except sqlite3.Error as error:
+        raise told(file, str(error)) from error
+
+
+def told(path: Path, said: str) -> ViewsDamaged | ViewsUnavailable:
+    """What SQLite said, in words that tell what to do."""
+    if any(each in said.lower() for each in _NOT_NOW):
+        return ViewsUnavailable(f"the views at {path} cannot be read or written now: {said}")
+    return ViewsDamaged(
+        f"the views at {path} are damaged, or none of ours: {said}. They are disposable: delete "
+        "the file, or run `errata rebuild`"
+    )
+
+
+def current(path: Path) -> Path | None:
+    """The file behind a view's path; None where there is none."""
+    return path.resolve() if path.exists() else None
+
+
+def fresh(path: Path) -> Path:
+    """A name beside the path for a new file."""
+    return path.parent.resolve() / f"{path.name}.{new_id()[:8]}"
+
+
+def install(path: Path, file: Path, *, over: bool) -> bool:
+    """Let the path lead to the file, in one step; whether it does now.
+
+    Args:
+        path: a view's path.
+        file: a name that `fresh` gave.
+        over: replace what the path leads to; else a path that leads anywhere stays as it is.
+    """
+    link = path.with_name(f"{file.name}.link")
+    if not over and path.exists():
+        return False
+    os.symlink(file.name, link)
+    os.replace(link, path)
+    return True
+
+
+def remove(file: Path) -> None:
+    """Remove a file with what stands beside it. Who has it open can go on reading it."""
+    for side in _SIDES:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{file}{side}")
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove files of this path that it does not lead to, as a rebuild that was killed leaves."""
+    left = re.compile(re.escape(path.name) + r"\.[0-9a-f]{8}")
+    kept = current(path)
+    for each in path.parent.resolve().iterdir():
+        name = each.name.removesuffix(".link")
+        for side in _SIDES:
+            name = name.removesuffix(side)
+        if left.fullmatch(name) and (kept is None or name != kept.name):
+            with contextlib.suppress(FileNotFoundError):
+                each.unlink()
+
+
+@contextmanager
+def only_one(path: Path) -> Generator[bool]:
+    """Whether nobody else is in here for this path; the kernel frees the place of who dies."""
+    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,141 @@
+"""What the live rows say of the present: the items, and what became of each correction.
+
+Both are what the last live row says, so that one batch of rows is put on top of what is there, and
+a rollback is answered by asking the remaining rows again. Frames here are those of
+`ledger.columnar.delta`, or columns of them, in the order of partition and offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import polars as pl
+
+from ledger.columnar.delta import CHANGES
+
+Spans = list[tuple[int, int]]
+"""The live ranges `[start, stop)` of a partition, ascending."""
+FOREVER = 2**62
+"""The end of the last live range: whatever comes is live."""
+
+_ITEM = ("partition", "item_offset")
+_RECORD = ("partition", "record_id")
+ITEMS: Mapping[str, Any] = {
+    "partition": pl.Int32,
+    "offset": pl.Int64,
+    "item_id": pl.String,
+    "record_id": pl.String,
+    "label": pl.String,
+    "unresolved": pl.Int32,
+    "contract": pl.Int32,
+    "geometry_type": pl.String,
+    "coordinates": pl.List(pl.Float64),
+    "split": pl.String,
+    "attributes": pl.String,
+    "registered": pl.Int64,
+    "changed": pl.Int64,
+    "timestamp_ms": pl.Int64,
+}
+NEEDED = [
+    name
+    for name in CHANGES
+    if name in {"offset", "item_offset", "outcome", *ITEMS} - {"registered", "changed"}
+]
+"""The columns of CHANGES that `items` reads."""
+
+
+def items(changes: pl.DataFrame) -> pl.DataFrame:
+    """The items that live changes make, by offset; what none of them says is null."""
+    given = changes.filter(pl.col("outcome") != "applied").select(
+        *_ITEM, given="attributes", registered="offset"
+    )
+    splits = changes.filter(pl.col("split").is_not_null()).select(*_RECORD, first="split")
+    last = changes.unique(_ITEM, keep="last", maintain_order=True)
+    if len(given):
+        last = last.join(given.unique(_ITEM, keep="first"), on=_ITEM, how="left")
+    else:
+        last = last.with_columns(
+            given=pl.lit(None, dtype=pl.String), registered=pl.lit(None, dtype=pl.Int64)
+        )
+    if len(splits):
+        last = last.join(splits.unique(_RECORD, keep="first"), on=_RECORD, how="left")
+    else:
+        last = last.with_columns(first=pl.lit(None, dtype=pl.String))
+    return last.sort(_ITEM).select(
+        "partition",
+        pl.col("item_offset").alias("offset"),
+        *("item_id", "record_id", "label", "unresolved", "contract"),
+        *("geometry_type", "coordinates", pl.col("first").alias("split")),
+        pl.col("given").alias("attributes"),
+        "registered",
+        pl.col("offset").alias("changed"),
+        "timestamp_ms",
+    )
+
+
+def standing(reviews: pl.DataFrame) -> pl.DataFrame:
+    """What live reviews make of their corrections, by the offset of each: partition,
+    correction_offset, status, and by whom, where and when it was decided (null while it is open).
+    """
+    key = ("partition", "correction_offset")
+    last = (
+        reviews.filter(pl.col("outcome") != "voted")
+        .unique(key, keep="last", maintain_order=True)
+        .sort(key)
+    )
+    settled = pl.col("outcome") != "escalated"
+    return last.select(
+        *key,
+        pl.col("outcome").alias("status"),
+        pl.when(settled).then("actor").alias("decided_by"),
+        pl.when(settled).then("offset").alias("decided_offset"),
+        pl.when(settled).then("timestamp_ms").alias("decided_ms"),
+    )
+
+
+def stand(corrections: pl.DataFrame, reviews: pl.DataFrame) -> pl.DataFrame:
+    """Live corrections with what the reviews make of them."""
+    found = standing(reviews).rename({"correction_offset": "offset"})
+    joined = corrections.join(found, on=("partition", "offset"), how="left")
+    return joined.with_columns(pl.col("status").fill_null("proposed")).sort("partition", "offset")
+
+
+def live(spans: Spans) -> pl.Expr:
+    """Whether a row's offset is in one of the spans."""
+    found = pl.lit(value=False)
+    for start, stop in spans:
+        found |= pl.col("offset").is_between(start, stop, closed="left")
+    return found
+
+
+def apart(one: Spans, other: Spans) -> Spans:
+    """The ranges that are in exactly one of the two."""
+    edges = sorted({edge for span in (*one, *other) for edge in span})
+    found: Spans = []
+    for start, stop in pairwise(edges):
+        if any(a <= start < b for a, b in one) != any(a <= start < b for a, b in other):
+            found.append((start, stop))
+    return found
+
+
+def below(spans: Spans, stop: int) -> Spans:
+    """The spans as far as they are below an offset."""
+    return [(start, min(end, stop)) for start, end in spans if start < stop]
+
+
+def as_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """Coordinates as JSON, which SQLite can hold and anybody read."""
+    numbers = pl.col("coordinates").list.eval(pl.element().cast(pl.String)).list.join(",")
+    return frame.with_columns(pl.concat_str(pl.lit("["), numbers, pl.lit("]")).alias("coordinates"))
+
+
+def as_numbers(frame: pl.DataFrame) -> pl.DataFrame:
+    """The inverse of `as_text`: exactly the same numbers."""
+    text, kind = pl.col("coordinates"), pl.List(pl.Float64)
+    numbers = text.str.strip_chars("[]").str.split(",").cast(kind, strict=False)
+    none = pl.lit([], dtype=kind)
+    return frame.with_columns(
+        pl.when(text == "[]").then(none).otherwise(numbers).alias("coordinates")
+    )

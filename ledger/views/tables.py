@@ -1,0 +1,170 @@
+"""What a view's writer says to SQLite: rows in, the present on top, and how far it came."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import polars as pl
+
+from ledger.columnar.delta import Delta
+from ledger.dataset import Dataset
+from ledger.errors import ViewsDamaged
+from ledger.logs.base import Topic
+from ledger.views import present, schema
+from ledger.views.file import Connection
+from ledger.views.present import Spans
+
+_UPSERT = """ON CONFLICT (partition, offset) DO UPDATE SET
+    label = excluded.label, unresolved = excluded.unresolved, contract = excluded.contract,
+    geometry_type = excluded.geometry_type, coordinates = excluded.coordinates,
+    split = coalesce(split, excluded.split),
+    attributes = coalesce(attributes, excluded.attributes),
+    registered = coalesce(registered, excluded.registered),
+    changed = excluded.changed, timestamp_ms = excluded.timestamp_ms"""
+_SHARE = (
+    "UPDATE items SET split = ? WHERE item_id = ? AND split IS NULL",
+    "UPDATE items SET split = ? WHERE item_id > ? AND item_id < ? AND split IS NULL",
+)
+_TAKE = """UPDATE items SET split = (SELECT of.split FROM items AS of WHERE of.split IS NOT NULL
+    AND (of.item_id = ? OR (of.item_id > ? AND of.item_id < ?)) LIMIT 1)
+    WHERE partition = ? AND offset = ?"""
+
+
+class Place(NamedTuple):
+    """How far a partition is folded."""
+
+    offset: int
+    """The next one to fold."""
+    epoch: int
+    governance: int
+    """The end of the governance that is known in it."""
+
+
+def create(connection: Connection, dataset: Dataset) -> None:
+    """Make the tables, without indexes, of a view that has read nothing yet."""
+    for statement in schema.tables():
+        connection.rows(statement)
+    for row in describe(dataset).items():
+        connection.rows("INSERT INTO about VALUES (?, ?)", row)
+    places = [(Topic.LABELS.value, partition) for partition in range(dataset.partitions)]
+    for topic, partition in [(Topic.GOVERNANCE.value, 0), *places]:
+        connection.rows("INSERT INTO progress VALUES (?, ?, 0, 0, 0)", (topic, partition))
+    for partition in range(dataset.partitions):
+        write_spans(connection, partition, [(0, present.FOREVER)])
+
+
+def describe(dataset: Dataset) -> dict[str, str]:
+    """What a view is of: as long as all of it is the same, its rows are rows of this log."""
+    topics = dataset.log.topic_ids()
+    return {
+        "dataset": dataset.log.dataset,
+        "version of the tables": str(schema.VERSION),
+        "partitions": str(dataset.partitions),
+        "cluster": dataset.log.cluster_id(),
+        **{f"topic {name}": topics[name] for name in (Topic.LABELS, Topic.GOVERNANCE)},
+    }
+
+
+def recognise(connection: Connection, dataset: Dataset) -> None:
+    """Refuse a file that holds no view of this dataset.
+
+    Raises:
+        ViewsDamaged: what it is instead.
+    """
+    found = {str(name): str(value) for name, value in connection.rows("SELECT * FROM about")}
+    for name, value in describe(dataset).items():
+        if found.get(name) != value:
+            raise ViewsDamaged(
+                f"the views at {connection.file} are of {name} {found.get(name)!r}, and the log "
+                f"at {dataset.log.url} has {value!r}. Name another file with ERRATA_VIEWS, or "
+                "delete this one or run `errata rebuild`"
+            )
+
+
+def place_of(connection: Connection, topic: Topic, partition: int) -> Place:
+    """Where a partition stands."""
+    rows = connection.rows(
+        "SELECT offset, epoch, governance FROM progress WHERE topic = ? AND partition = ?",
+        (topic.value, partition),
+    )
+    if not rows:
+        raise ViewsDamaged(f"the views at {connection.file} know no partition {partition}")
+    return Place(*rows[0])
+
+
+def put_place(connection: Connection, topic: Topic, partition: int, place: Place) -> None:
+    """Let a partition stand there."""
+    connection.rows(
+        """UPDATE progress SET offset = ?, epoch = ?, governance = ?
+            WHERE topic = ? AND partition = ?""",
+        (*place, topic.value, partition),
+    )
+
+
+def spans_of(connection: Connection, partition: int) -> Spans:
+    """The live ranges of a partition."""
+    query = "SELECT start, stop FROM spans WHERE partition = ? ORDER BY start"
+    return [(start, stop) for start, stop in connection.rows(query, (partition,))]
+
+
+def write_spans(connection: Connection, partition: int, spans: Spans) -> None:
+    """Replace the live ranges of a partition."""
+    connection.rows("DELETE FROM spans WHERE partition = ?", (partition,))
+    for span in spans:
+        connection.rows("INSERT INTO spans VALUES (?, ?, ?)", (partition, *span))
+
+
+def add(connection: Connection, delta: Delta) -> None:
+    """Insert rows of one partition, all live, and let the present follow."""
+    insert(connection, "changes", delta.changes)
+    insert(connection, "reviews", delta.reviews)
+    insert(connection, "refusals", delta.refusals)
+    insert(connection, "corrections", present.stand(delta.corrections, delta.reviews))
+    decided = present.standing(delta.reviews)
+    before = decided.join(
+        delta.corrections, left_on="correction_offset", right_on="offset", how="anti"
+    )
+    settle(connection, before)
+    if len(delta.changes):
+        items = present.items(delta.changes)
+        insert(connection, "items", items, _UPSERT)
+        _share_splits(connection, items, int(delta.changes["offset"][0]))
+
+
+def insert(connection: Connection, table: str, frame: pl.DataFrame, more: str = "") -> None:
+    """Insert rows; what the table computes itself is left out."""
+    if table != "refusals":
+        frame = frame.drop("record_id")
+    if "coordinates" in frame.columns:
+        frame = present.as_text(frame)
+    connection.insert(table, frame, more)
+
+
+def settle(connection: Connection, standing: pl.DataFrame) -> None:
+    """Say what became of corrections; `standing` has the columns of `present.standing`."""
+    connection.many(
+        """UPDATE corrections SET status = ?, decided_by = ?, decided_offset = ?, decided_ms = ?
+            WHERE partition = ? AND offset = ?""",
+        standing.select(
+            *("status", "decided_by", "decided_offset", "decided_ms"),
+            *("partition", "correction_offset"),
+        ),
+    )
+
+
+def _share_splits(connection: Connection, items: pl.DataFrame, since: int) -> None:
+    """A split is its record's: items of one record have the same, whichever event gave it.
+
+    Args:
+        connection: where the items are already.
+        items: those of a batch, with the splits that the batch gave.
+        since: items made before this offset were there before the batch.
+    """
+    record = pl.col("record_id")
+    bounds = [(record + "#").alias("first"), (record + "$").alias("last")]  # `$` follows `#`
+    gave = items.filter(pl.col("split").is_not_null()).unique("record_id")
+    regions = gave.filter(pl.col("item_id") != record)
+    connection.many(_SHARE[0], regions.select("split", "record_id"))
+    connection.many(_SHARE[1], gave.select("split", *bounds))
+    new = items.filter(pl.col("split").is_null() & (pl.col("offset") >= since))
+    connection.many(_TAKE, new.select("record_id", *bounds, "partition", "offset"))

@@ -1,0 +1,155 @@
+"""Writes a view: the rows of a batch, what they make of the present, and how far it came, in one
+transaction.
+
+Several processes may write one file, each its own partitions. A writer says where it believes a
+partition to stand; if it stands elsewhere, or more of governance is known there, or the file is
+another one by now, the writer is late: it was frozen while another took over. It is refused
+(`Fenced`), forgets what it believed, and starts from what is there. Because the rows at a place
+are the same whoever writes them, nothing else is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ledger.columnar.delta import Delta
+from ledger.core.epochs import live
+from ledger.dataset import Dataset
+from ledger.errors import LedgerError, ViewsUnavailable
+from ledger.logs.base import Topic
+from ledger.views import contract, file, present, rollback, schema, tables
+from ledger.views.contract import Known
+from ledger.views.file import Connection
+from ledger.views.present import FOREVER, Spans
+from ledger.views.tables import Place
+
+
+class Fenced(LedgerError):
+    """Somebody else has written meanwhile: look where the view stands, and start from there."""
+
+
+class ViewWriter:
+    """The view of a dataset, made if it is not there.
+
+    Args:
+        path: where it is.
+        dataset: what it is of.
+    """
+
+    def __init__(self, path: Path, dataset: Dataset) -> None:
+        self.path = path
+        self._connection = Connection(_made(path, dataset))
+        self._identity = _identity(self._connection.file)
+        tables.recognise(self._connection, dataset)
+        self._connection.rows("PRAGMA journal_mode = WAL")
+        self._connection.rows("PRAGMA synchronous = NORMAL")  # why is said in `ledger.views.file`
+
+    def close(self) -> None:
+        """Release the file."""
+        self._connection.close()
+
+    def place(self, partition: int) -> Place:
+        """Where a partition stands."""
+        return tables.place_of(self._connection, Topic.LABELS, partition)
+
+    def write(self, partition: int, here: Place, known: Known, delta: Delta, stop: int) -> Place:
+        """Add the rows of `[here.offset, stop)`; where the partition stands then.
+
+        Args:
+            partition: the partition.
+            here: where it stands, as the caller believes.
+            known: governance.
+            delta: the rows, all of one epoch: the one at `here.offset`.
+            stop: the next offset to fold.
+
+        Raises:
+            Fenced: the partition stands elsewhere, or more of governance is known.
+        """
+        with self._turn(partition, here, known):
+            self._align(partition, known, here.offset, here.offset)
+            tables.add(self._connection, delta)
+            contract.split_items(self._connection, known, delta.changes)
+            self._align(partition, known, stop, stop)
+            return self._stand(partition, known, stop)
+
+    def reset(self, partition: int, here: Place, known: Known, start: int) -> Place:
+        """Forget the rows at `start` and beyond, which are to be folded again, and take in what is
+        known of governance; where the partition stands then.
+
+        Args:
+            partition: the partition.
+            here: where it stands, as the caller believes.
+            known: governance.
+            start: up to where it stands under that governance; `here.offset` if all of it does.
+
+        Raises:
+            Fenced: as `write`.
+        """
+        with self._turn(partition, here, known):
+            self._align(partition, known, here.offset, start)
+            return self._stand(partition, known, start)
+
+    @contextmanager
+    def _turn(self, partition: int, here: Place, known: Known) -> Generator[None]:
+        """One transaction, for a writer that is not late."""
+        if _identity(self.path) != self._identity:
+            raise Fenced(f"the views at {self.path} are another file now")
+        with self._connection.transaction():
+            found = self.place(partition)
+            if found != here:
+                raise Fenced(f"partition {partition} stands at {found}, and not at {here}")
+            stored = tables.place_of(self._connection, Topic.GOVERNANCE, 0)
+            if stored.offset > known.stop:
+                raise Fenced(f"governance is known up to {stored.offset}, here to {known.stop}")
+            if stored.offset < known.stop:
+                contract.write(self._connection, known)
+                place = Place(known.stop, len(known.governance.rollbacks), known.stop)
+                tables.put_place(self._connection, Topic.GOVERNANCE, 0, place)
+            yield
+
+    def _align(self, partition: int, known: Known, folded: int, start: int) -> None:
+        """Keep what is folded up to `folded` only below `start`, and let the present follow from
+        what is live in the epoch that begins or goes on there.
+        """
+        governance = known.epochs.governances[known.epochs.epoch(partition, start)]
+        before = tables.spans_of(self._connection, partition)
+        after: Spans = live(governance, partition, FOREVER)
+        if before != after:
+            tables.write_spans(self._connection, partition, after)
+        changed = present.apart(present.below(before, folded), present.below(after, start))
+        if changed or start < folded:
+            items = rollback.align(self._connection, partition, changed, after, start)
+            contract.split_items(self._connection, known, items)
+
+    def _stand(self, partition: int, known: Known, stop: int) -> Place:
+        place = Place(stop, known.epochs.epoch(partition, stop), known.stop)
+        tables.put_place(self._connection, Topic.LABELS, partition, place)
+        return place
+
+
+def _made(path: Path, dataset: Dataset) -> Path:
+    """The file behind the path, made if it is not there."""
+    while (found := file.current(path)) is None:
+        made = file.fresh(path)
+        connection = Connection(made)
+        with connection.transaction():
+            tables.create(connection, dataset)
+            for index in schema.indexes():
+                connection.rows(index)
+        connection.close()
+        if not file.install(path, made, over=False):
+            file.remove(made)
+    return found
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What tells a file from another that took its path."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    except OSError as error:
+        raise ViewsUnavailable(f"the views at {path}: {error.strerror}") from error
+    return found.st_dev, found.st_ino
