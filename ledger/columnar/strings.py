@@ -211,11 +211,14 @@ class Interner:
             # Of several rows at one free slot the first one gets it: the last one written stays.
             self._slots[slots[claimed][::-1]] = claimed[::-1]
             new = claimed[self._slots[slots[claimed]] == claimed]
-            some = rows[new]
+            some, first = rows[new], self.size
             self._slots[slots[new]] = self._keep(_some(keys, some), hashes[some], lengths[some])
+            found[some] = np.arange(first, self.size)
+            rest = np.ones(len(rows), np.bool_)
+            rest[new] = False
+            rows, slots = rows[rest], slots[rest]
             found[rows] = codes = self._compared(_some(keys, rows), self._slots[slots])
-            left = np.nonzero(codes < 0)[0]
-            rows, slots = rows[left], (slots[left] + 1) & (len(self._slots) - 1)
+            rows, slots = rows[codes < 0], (slots[codes < 0] + 1) & (len(self._slots) - 1)
         return found
 
     def _keep(self, keys: Keys, hashes: Words, lengths: Ints) -> Ints:
