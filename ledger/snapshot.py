@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, overload
 
 from ledger.clock import new_id
 from ledger.core import canonical
@@ -68,6 +68,41 @@ class Change(NamedTuple):
         return "removed" if self.after is None else "changed"
 
 
+class Difference(Sequence[Change]):
+    """The items whose canonical line differs between two positions, sorted by id."""
+
+    def __init__(self, changes: Sequence[Change]) -> None:
+        self._given = changes
+
+    @property
+    def changes(self) -> Sequence[Change]:
+        """Every change."""
+        return self._given
+
+    def __len__(self) -> int:
+        return len(self.changes)
+
+    @overload
+    def __getitem__(self, index: int) -> Change: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Change]: ...
+    def __getitem__(self, index: int | slice) -> Change | Sequence[Change]:
+        return self.changes[index]
+
+    def __iter__(self) -> Iterator[Change]:
+        return iter(self.changes)
+
+    def to_arrow(self) -> pyarrow.Table:
+        """The changes as an Arrow table: `id`, `change` (added, removed or changed), and `label`,
+        `geometry_type`, `coordinates` and `split` twice, as `before_...` and `after_...`.
+        """
+        try:
+            from ledger.columnar.snapshot import difference_of
+        except ImportError as error:
+            raise _missing_frames() from error
+        return difference_of(self.changes).to_arrow()
+
+
 class Snapshot:
     """The labelled items at a closed position, sorted by the id's UTF-8 bytes.
 
@@ -94,11 +129,14 @@ class Snapshot:
         """The canonical lines."""
         return (row.line() for row in self.rows)
 
-    def diff(self, after: Snapshot) -> Iterator[Change]:
+    def diff(self, after: Snapshot) -> Difference:
         """The items whose canonical line is another one in `after`, sorted by id.
 
         Attributes and content are not compared, and need not be in the rows given.
         """
+        return Difference(list(self._changes(after)))
+
+    def _changes(self, after: Snapshot) -> Iterator[Change]:
         old = {row.item_id: row for row in self.rows}
         new = {row.item_id: row for row in after.rows}
         for item_id in sorted(old.keys() | new.keys(), key=str.encode):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ import pyarrow as pa
 from ledger.columnar.fold import ColumnarPartition
 from ledger.core.events import Geometry
 from ledger.core.position import Position
-from ledger.snapshot import Change, Format, Row, Snapshot
+from ledger.snapshot import Change, Difference, Format, Row, Snapshot
 
 if TYPE_CHECKING:
     from ledger.replay import State
@@ -31,6 +31,8 @@ COLUMNS: Mapping[str, Any] = {
     "coordinates": pl.List(pl.Float64),
     "split": pl.String,
 }
+SAID = [name for name in COLUMNS if name not in ("id", "record")]
+"""What a canonical line says of an item."""
 _ESCAPED = r'[\x00-\x1f"\\]'
 """What JSON does not take as it is."""
 
@@ -43,14 +45,16 @@ def frame_of(partitions: Sequence[ColumnarPartition], simple: State, version: in
         simple: the records that the reference fold keeps.
         version: the contract to read the labels under.
     """
-    rows = [(*row[:3], *_geometry_cells(row.geometry), row.split) for row in simple.snapshot().rows]
+    rows = [(row.item_id, *_cells(row)) for row in simple.snapshot().rows]
     frames = [pl.DataFrame(rows, schema=dict(COLUMNS), orient="row")]
     frames += [_plain(partition, version) for partition in partitions]
     return pl.concat(frames).sort("id")  # Polars compares strings by their UTF-8 bytes
 
 
-def _geometry_cells(geometry: Geometry | None) -> tuple[str | None, list[float] | None]:
-    return (geometry.type, list(geometry.coordinates)) if geometry else (None, None)
+def _cells(row: Row) -> tuple[Any, ...]:
+    geometry = row.geometry
+    kind, numbers = (geometry.type, list(geometry.coordinates)) if geometry else (None, None)
+    return row.record_id, row.label, kind, numbers, row.split
 
 
 def _plain(partition: ColumnarPartition, version: int) -> pl.DataFrame:
@@ -80,19 +84,40 @@ def _plain(partition: ColumnarPartition, version: int) -> pl.DataFrame:
     return frame.filter(pl.col("label").is_not_null())
 
 
+def arrow_schema() -> pa.Schema:
+    """The columns of a snapshot as `ledger.snapshot` documents them."""
+    kinds: dict[str, Any] = dict.fromkeys(COLUMNS, pa.string())
+    kinds["coordinates"] = pa.list_(pa.float64())
+    return pa.schema(list(kinds.items()))
+
+
 class ColumnarSnapshot(Snapshot):
-    """The labelled items at a closed position; `rows` are made only when asked for."""
+    """The labelled items at a closed position; `rows` are made only when asked for.
+
+    Args:
+        position: where it was taken.
+        contract_version: the contract that its labels stand under.
+        columns: the items, as a Polars frame of `COLUMNS` or an Arrow table of `arrow_schema`.
+        reference: the state there, for contents and attributes.
+    """
 
     def __init__(
         self,
         position: Position,
         contract_version: int,
-        frame: pl.DataFrame,
+        columns: pl.DataFrame | pa.Table,
         reference: Callable[[], State],
     ) -> None:
         super().__init__(position, contract_version, ())
-        self.frame = frame
+        self._columns = columns
         self._reference = reference
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """The items as a Polars frame."""
+        if isinstance(self._columns, pl.DataFrame):
+            return self._columns
+        return cast("pl.DataFrame", pl.from_arrow(self._columns))
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -104,7 +129,7 @@ class ColumnarSnapshot(Snapshot):
         return self._reference().snapshot().rows
 
     def __len__(self) -> int:
-        return len(self.frame)
+        return len(self._columns)
 
     def lines(self) -> Iterator[bytes]:
         """The canonical lines."""
@@ -152,21 +177,20 @@ class ColumnarSnapshot(Snapshot):
         """The content hash, hexadecimal."""
         return hashlib.sha256(self.canonical()).hexdigest()
 
-    def diff(self, after: Snapshot) -> Iterator[Change]:
+    def diff(self, after: Snapshot) -> Difference:
         """The items that differ, sorted by id; their rows are without content and attributes."""
         if not isinstance(after, ColumnarSnapshot):
-            yield from super().diff(after)
-            return
+            return super().diff(after)
         pairs = self.frame.join(
             after.frame, on="id", how="full", coalesce=True, suffix="_after", nulls_equal=True
         )
-        columns = [name for name in COLUMNS if name != "id"]
-        same = (pl.col(name).eq_missing(pl.col(name + "_after")) for name in columns)
+        said = [name for name in COLUMNS if name != "id"]
+        same = (pl.col(name).eq_missing(pl.col(name + "_after")) for name in said)
         changed = pairs.filter(~pl.all_horizontal(same)).sort("id")
-        old = changed.select("id", *columns)
-        new = changed.select("id", *(pl.col(name + "_after").alias(name) for name in columns))
-        for item_id, mine, theirs in zip(changed["id"], _maybe(old), _maybe(new), strict=True):
-            yield Change(item_id, mine, theirs)
+        return ColumnarDifference(
+            changed.select(list(COLUMNS)),
+            changed.select("id", *(pl.col(name + "_after").alias(name) for name in said)),
+        )
 
     def labels(self) -> Mapping[str, int]:
         """How many items have each label, by label."""
@@ -177,9 +201,9 @@ class ColumnarSnapshot(Snapshot):
         """The rows as an Arrow table, as `ledger.snapshot` describes it."""
         if content:
             return super().to_arrow(content=True)
-        kinds: dict[str, Any] = dict.fromkeys(COLUMNS, pa.string())
-        kinds["coordinates"] = pa.list_(pa.float64())
-        return self.frame.to_arrow().cast(pa.schema(list(kinds.items())))
+        if isinstance(self._columns, pa.Table):
+            return self._columns
+        return self._columns.to_arrow().cast(arrow_schema())
 
     def write(self, target: BinaryIO, format: Format = "jsonl", *, content: bool = False) -> None:
         """Write the rows to an open binary file; see `Snapshot.write`."""
@@ -190,6 +214,69 @@ class ColumnarSnapshot(Snapshot):
         else:
             rows = list(_rows(self.frame))
             Snapshot(self.position, self.contract_version, rows).write(target, format)
+
+
+class ColumnarDifference(Difference):
+    """The items that differ between two snapshots; changes are made only when asked for.
+
+    Args:
+        before: `COLUMNS` of items, sorted by id; one that the snapshot does not show has no label.
+        after: the same items.
+    """
+
+    def __init__(self, before: pl.DataFrame, after: pl.DataFrame) -> None:
+        pairs = before.select(SAID).hstack(after.select(pl.col(SAID).name.suffix("_after")))
+        unseen = pl.col("label").is_null() & pl.col("label_after").is_null()
+        same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name + "_after")) for name in SAID)
+        rows = pairs.select(~(same | unseen)).to_series().arg_true()
+        super().__init__(())
+        self.before, self.after = before[rows], after[rows]
+
+    @property
+    def changes(self) -> Sequence[Change]:
+        """Every change; their rows are without content and attributes."""
+        return self._made
+
+    @cached_property
+    def _made(self) -> Sequence[Change]:
+        ids = self.before["id"].to_list()
+        rows = zip(ids, _maybe(self.before), _maybe(self.after), strict=True)
+        return [Change(*each) for each in rows]
+
+    def __len__(self) -> int:
+        return len(self.before)
+
+    def to_arrow(self) -> pa.Table:
+        """The changes as an Arrow table; see `Difference.to_arrow`."""
+        old, new = pl.col("before_label").is_null(), pl.col("after_label").is_null()
+        kind = pl.when(old).then(pl.lit("added")).when(new).then(pl.lit("removed"))
+        sides = [
+            frame.select(
+                pl.when(pl.col("label").is_not_null()).then(pl.col(SAID)).name.prefix(f"{side}_")
+            )
+            for side, frame in (("before", self.before), ("after", self.after))
+        ]
+        frame = pl.concat([self.before.select("id"), *sides], how="horizontal")
+        made = frame.with_columns(change=kind.otherwise(pl.lit("changed")))
+        return made.select(difference_schema().names).to_arrow().cast(difference_schema())
+
+
+def difference_of(changes: Sequence[Change]) -> ColumnarDifference:
+    """Changes as columns."""
+    sides: list[pl.DataFrame] = []
+    for side in ("before", "after"):
+        rows = [(each.item_id, getattr(each, side)) for each in changes]
+        cells = [(item, *(_cells(row) if row else (None,) * 5)) for item, row in rows]
+        sides.append(pl.DataFrame(cells, schema=dict(COLUMNS), orient="row"))
+    return ColumnarDifference(*sides)
+
+
+def difference_schema() -> pa.Schema:
+    """The columns of a difference as `ledger.snapshot` documents them."""
+    fields: list[tuple[str, Any]] = [("id", pa.string()), ("change", pa.string())]
+    for side in ("before", "after"):
+        fields += [(f"{side}_{name}", arrow_schema().field(name).type) for name in SAID]
+    return pa.schema(fields)
 
 
 def _maybe(frame: pl.DataFrame) -> Iterator[Row | None]:

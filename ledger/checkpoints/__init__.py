@@ -1,0 +1,14 @@
+"""Checkpoints: what the fold changed, kept as Parquet, so that positions are answered without it.
+
+Per partition the four tables of `ledger.columnar.delta` stand in a folder or in object storage, a
+row per place. From them come the labels at any covered position (the timeline) and the state to go
+on folding from. They are disposable: whatever is wrong with them, the log answers.
+
+- `files`: whole files in a folder or a bucket.
+- `segments`: rows as Parquet and back.
+- `manifest`: what is stored of a partition, and up to where it is known to be right.
+- `store`, `writer`: reading it, checked; writing it, so that a writer may die at any point.
+- `rows`, `timeline`: change rows as resident arrays; snapshots and differences from them.
+
+It needs the extra `frames`.
+"""

@@ -1,0 +1,153 @@
+"""What is stored of a partition: its segments and its cuts, in one small file that never changes.
+
+A manifest's name says how far it goes and what its bytes hash to, so that of several the furthest
+is known from a listing, and a damaged one by its name. A new state is a new manifest; the one
+before goes once it is there. So a writer that died leaves nothing half said, and one that was
+frozen and wakes up adds only a manifest that comes before the newest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ledger.errors import CheckpointDamaged
+
+FORMAT = 1
+"""Grows when a release writes what older ones cannot read."""
+REMEDY = "Make them again from the log: `errata rebuild --checkpoints`"
+_NAME = re.compile(r"labels-(\d{4})/manifest/(\d{6})-(\d{15})-([0-9a-f]{16})\.json", re.ASCII)
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Stored(_Plain):
+    """A Parquet file of one table."""
+
+    name: str
+    rows: int
+    size: int
+    """In bytes."""
+    sha256: str
+
+
+class Segment(_Plain):
+    """The rows of the offsets `[start, stop)`. Tables without a row there have no file."""
+
+    start: int
+    stop: int
+    live: bool
+    """Whether the range is live, or void, at the newest cut."""
+    files: dict[str, Stored]
+
+
+class Cut(_Plain):
+    """A place up to which everything is there, and what governance said about it then."""
+
+    offset: int
+    epoch: int
+    """The native epoch of what lies just below."""
+    fingerprint: str
+    met: tuple[int, ...]
+    """The contract versions that events below name."""
+
+
+class Manifest(_Plain):
+    """What is stored of one partition.
+
+    `segments` are consecutive from offset 0 to `stop`; `cuts` ascend, and the last one is at
+    `stop`. `epoch` is the number of rollbacks that the writer knew.
+    """
+
+    format: int = FORMAT
+    dataset: str
+    topic_id: str
+    partition: int
+    partitions: int
+    epoch: int
+    stop: int
+    segments: tuple[Segment, ...]
+    cuts: tuple[Cut, ...]
+
+    def data(self) -> bytes:
+        """The file's bytes."""
+        return (json.dumps(self.model_dump(), sort_keys=True, indent=1) + "\n").encode()
+
+    def name(self) -> str:
+        """The file's name."""
+        place = f"{folder(self.partition)}/manifest/{self.epoch:06}-{self.stop:015}"
+        return f"{place}-{hashlib.sha256(self.data()).hexdigest()[:16]}.json"
+
+    def files(self) -> Iterable[Stored]:
+        """Every file that it names."""
+        return (each for segment in self.segments for each in segment.files.values())
+
+
+class Named(NamedTuple):
+    """What a manifest's name says; greater ones know more rollbacks, then more events."""
+
+    epoch: int
+    stop: int
+    digest: str
+    name: str
+
+
+class Origin(NamedTuple):
+    """Which log checkpoints are of."""
+
+    dataset: str
+    topic_id: str
+    partitions: int
+
+
+def folder(partition: int) -> str:
+    """The folder of a partition."""
+    return f"labels-{partition:04}"
+
+
+def named(names: Iterable[str], partition: int) -> list[Named]:
+    """The manifests of a partition among these files, the newest first."""
+    found: list[Named] = []
+    for name in names:
+        match = _NAME.fullmatch(name)
+        if match and int(match[1]) == partition:
+            found.append(Named(int(match[2]), int(match[3]), match[4], name))
+    return sorted(found, reverse=True)
+
+
+def parse(name: Named, data: bytes, origin: Origin, url: str) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        CheckpointDamaged: its bytes are not those its name says, it is of a newer release, or of
+            another log.
+    """
+    where = f"checkpoint manifest {name.name} at {url}"
+    if hashlib.sha256(data).hexdigest()[:16] != name.digest:
+        raise CheckpointDamaged(f"{where} is damaged: its bytes are not those written. {REMEDY}")
+    try:
+        given = json.loads(data)
+        if given["format"] > FORMAT:
+            raise CheckpointDamaged(
+                f"{where} has format {given['format']}, of a newer release; this one reads up to "
+                f"{FORMAT}. Upgrade Errata. Or: {REMEDY}"
+            )
+        manifest = Manifest.model_validate(given)
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise CheckpointDamaged(f"{where} is no manifest: {error}. {REMEDY}") from error
+    mine = Origin(manifest.dataset, manifest.topic_id, manifest.partitions)
+    if mine != origin:
+        raise CheckpointDamaged(
+            f"{where} is of another log: of dataset {mine.dataset!r}, topic {mine.topic_id} with "
+            f"{mine.partitions} partitions, and this one is {origin.dataset!r}, "
+            f"{origin.topic_id}, {origin.partitions}. Give another place with ERRATA_CHECKPOINTS. "
+            f"Or: {REMEDY}"
+        )
+    return manifest

@@ -1,0 +1,253 @@
+"""The change rows of a dataset as resident arrays, and the last row of each item at a position.
+
+Rows stand by partition and offset, items by the bytes of their id. So the live rows below a
+position are a few slices, and the state of every item there is the number of its last live row.
+Arrays of last rows that were made are kept: the next one starts from the nearest of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+Small = NDArray[np.int32]
+Slices = tuple[tuple[tuple[int, int], ...], ...]
+"""By partition: slices `[start, stop)` of row numbers, ascending; neighbours are one."""
+
+COLUMNS = (
+    *("partition", "offset", "item_id", "label", "unresolved", "contract"),
+    *("geometry_type", "coordinates", "split", "attributes"),
+)
+"""What of CHANGES a timeline reads."""
+_STEP_MIN = 1 << 18
+_KEPT_MAX = 32
+
+
+class Kind(NamedTuple):
+    """What a row says of its item's label; see `ledger.columnar.delta.CHANGES`."""
+
+    label: str | None
+    unresolved: int | None
+    contract: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Change rows, by partition and offset. Row numbers count over all partitions."""
+
+    ids: Any
+    """Arrow strings: the item ids, sorted by their bytes."""
+    records: Any
+    """Arrow strings: the record of each item; the same object as `ids` where they are the same."""
+    record: Small
+    """A number of the record of each item."""
+    bounds: NDArray[np.int64]
+    """The first row of each partition, then the number of rows."""
+    offset: NDArray[np.int64]
+    item: Small
+    kind: NDArray[Any]
+    """An index into `kinds`; one entry more than there are rows, which says `no row`."""
+    kinds: Sequence[Kind]
+    split_row: NDArray[np.int64]
+    """The rows that give their record a split."""
+    split: Small
+    """What they give, as an index into `splits`."""
+    splits: Sequence[str]
+    geometry_type: Any
+    """Arrow strings by row; None where no row has a geometry."""
+    coordinates: Any
+    attributes: Any
+    """Arrow strings (JSON) by row; None where no row has any."""
+
+    @property
+    def count(self) -> int:
+        """The number of rows, and the row number that stands for none."""
+        return len(self.item)
+
+
+def rows_of(frame: pl.DataFrame, partitions: int) -> Rows:
+    """The change rows of all partitions, `COLUMNS` of them, in any order."""
+    frame = frame.sort("partition", "offset")
+    items = frame.select("item_id").unique().sort("item_id")
+    ids = _strings(items["item_id"])
+    records = items["item_id"].str.split_exact("#", 1).struct.field("field_0")
+    own = bool((items["item_id"] == records).all())
+    rank = items.with_row_index("item")
+    item = frame.select("item_id").join(rank, on="item_id", how="left", maintain_order="left")
+    kinds = frame.select("label", "unresolved", "contract").with_columns(
+        kind=pl.struct("label", "unresolved", "contract").rank("dense").cast(pl.Int32) - 1
+    )
+    known = kinds.unique("kind").sort("kind")
+    split_row = frame["split"].is_not_null().arg_true().to_numpy().astype(np.int64)
+    given = frame["split"].drop_nulls()
+    splits = sorted(set(given.unique()))
+    codes = {name: code for code, name in enumerate(splits)}
+    return Rows(
+        ids=ids,
+        records=ids if own else _strings(records),
+        record=_numbers(records.rank("dense")) - 1,
+        bounds=np.searchsorted(frame["partition"].to_numpy(), np.arange(partitions + 1)),
+        offset=frame["offset"].to_numpy().astype(np.int64),
+        item=_numbers(item["item"]),
+        kind=_narrow(kinds["kind"].to_numpy(), len(known)),
+        kinds=[*(Kind(*row[:3]) for row in known.rows()), Kind(None, None, 0)],
+        split_row=split_row,
+        split=given.replace_strict(codes, return_dtype=pl.Int32).to_numpy()
+        if splits
+        else np.empty(0, np.int32),
+        splits=splits,
+        geometry_type=_maybe(frame["geometry_type"], pa.string()),
+        coordinates=_maybe(frame["coordinates"], pa.list_(pa.float64())),
+        attributes=_maybe(frame["attributes"], pa.string()),
+    )
+
+
+def _strings(series: pl.Series) -> Any:
+    return _maybe(series, pa.string(), empty=True)
+
+
+def _numbers(series: pl.Series) -> Small:
+    return series.to_numpy().astype(np.int32)
+
+
+def _narrow(kinds: NDArray[Any], none: int) -> NDArray[Any]:
+    """The kinds in as few bytes as hold them, and the entry of no row."""
+    return np.append(kinds, none).astype(np.min_scalar_type(none))
+
+
+def _maybe(series: pl.Series, kind: Any, *, empty: bool = False) -> Any:
+    """As an Arrow array; None where all is null, unless that is wanted too."""
+    if not empty and series.null_count() == len(series):
+        return None
+    whole: Any = series.rechunk()
+    return whole.to_arrow().cast(kind)
+
+
+class Last:
+    """The last live row of each item, at any position."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._none = np.full(len(rows.ids), rows.count, np.int32)
+        self._none.flags.writeable = False
+        self._kept: dict[Slices, Small] = {}
+        """By slices, the least recently used first."""
+
+    def slices(self, live: Sequence[Sequence[tuple[int, int]]]) -> Slices:
+        """The rows at live offset ranges of each partition."""
+        rows = self._rows
+        found: list[tuple[tuple[int, int], ...]] = []
+        for partition, ranges in enumerate(live):
+            first, last = rows.bounds[partition : partition + 2].tolist()
+            offsets = rows.offset[first:last]
+            ends = np.searchsorted(offsets, np.array(ranges, np.int64).reshape(-1)) + first
+            found.append(merged(zip(ends[::2].tolist(), ends[1::2].tolist(), strict=True)))
+        return tuple(found)
+
+    def at(self, slices: Slices) -> Small:
+        """The last row of each item among these; `Rows.count` where it has none. Read only."""
+        _, left = self._nearest(slices)
+        count = sum(stop - start for _, start, stop in left)
+        steps = max(1, count // max(_STEP_MIN, len(self._none) // 4))
+        for step in range(1, steps):  # on a long way, what lies on it is kept too
+            self._grown(_shortened(slices, left, step / steps))
+        return self._grown(slices)
+
+    def _nearest(self, slices: Slices) -> tuple[Small, list[tuple[int, int, int]]]:
+        """The kept array that leaves fewest rows, and those, by partition."""
+        best, found = rest(slices, ((),) * len(slices)) or [], self._none
+        least = sum(stop - start for _, start, stop in best)
+        chosen: Slices | None = None
+        for known in self._kept:
+            left = rest(slices, known)
+            count = None if left is None else sum(stop - start for _, start, stop in left)
+            if left is not None and count is not None and count <= least:
+                best, least, chosen = left, count, known
+        if chosen is not None:
+            found = self._kept[chosen] = self._kept.pop(chosen)
+        return found, best
+
+    def _grown(self, slices: Slices) -> Small:
+        base, left = self._nearest(slices)
+        if not left:
+            return base
+        grown = base.copy()
+        for _, start, stop in left:  # of one item's rows the last one stays
+            grown[self._rows.item[start:stop]] = np.arange(start, stop, dtype=np.int32)
+        grown.flags.writeable = False
+        self._kept[slices] = grown
+        if len(self._kept) > _KEPT_MAX:
+            del self._kept[next(iter(self._kept))]
+        return grown
+
+
+def merged(ranges: Iterator[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """The ranges that are not empty; neighbours are one."""
+    found: list[tuple[int, int]] = []
+    for start, stop in ranges:
+        if start < stop and found and found[-1][1] == start:
+            found[-1] = (found[-1][0], stop)
+        elif start < stop:
+            found.append((start, stop))
+    return tuple(found)
+
+
+def rest(slices: Slices, known: Slices) -> list[tuple[int, int, int]] | None:
+    """What of `slices` lies behind `known`, as (partition, start, stop); None where `known` is no
+    beginning of it in every partition.
+    """
+    left: list[tuple[int, int, int]] = []
+    for partition, (mine, theirs) in enumerate(zip(slices, known, strict=True)):
+        done = len(theirs)
+        if done and (
+            done > len(mine)
+            or mine[: done - 1] != theirs[:-1]
+            or mine[done - 1][0] != theirs[-1][0]
+            or mine[done - 1][1] < theirs[-1][1]
+        ):
+            return None
+        if done and theirs[-1][1] < mine[done - 1][1]:
+            left.append((partition, theirs[-1][1], mine[done - 1][1]))
+        left += [(partition, *each) for each in mine[done:]]
+    return left
+
+
+def _shortened(slices: Slices, left: list[tuple[int, int, int]], share: float) -> Slices:
+    """The slices without the last part of what is left, of which a share stays."""
+    dropped: dict[int, int] = {}
+    for partition, start, stop in left:
+        dropped[partition] = dropped.get(partition, 0) + stop - start
+    return tuple(
+        _without(mine, dropped.get(partition, 0) - int(dropped.get(partition, 0) * share))
+        for partition, mine in enumerate(slices)
+    )
+
+
+def _without(ranges: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int], ...]:
+    """The ranges without their last `count` rows."""
+    kept = list(ranges)
+    while count and kept:
+        start, stop = kept.pop()
+        if stop - start > count:
+            kept.append((start, stop - count))
+            count = 0
+        else:
+            count -= stop - start
+    return tuple(kept)
+
+
+def split_rows(rows: Rows, slices: Slices) -> Mapping[int, tuple[int, int]]:
+    """Where the split rows of each slice lie in `Rows.split_row`, by the slice's first row."""
+    flat = [each for mine in slices for each in mine]
+    ends = np.searchsorted(rows.split_row, np.array(flat, np.int64).reshape(-1)).tolist()
+    return {
+        flat[i][0]: (ends[2 * i], ends[2 * i + 1])
+        for i in range(len(flat))
+        if ends[2 * i] < ends[2 * i + 1]
+    }

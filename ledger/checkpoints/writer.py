@@ -1,0 +1,294 @@
+"""Writes checkpoints: rows are gathered, stored as segments, and named by a manifest.
+
+A writer may die between any two files. Segments come first, then the manifest that names them,
+then what it names no more goes; so what no manifest names is garbage, which the next writer
+removes, and a manifest never names what is not whole. Two writers of one partition store the same
+rows, for the fold is deterministic; one that finds that the other is ahead goes on from there.
+
+Small segments become larger ones: a segment joins the one before it unless that is `_FAN` times
+as large, so that a partition has few files and a row is written again a few times at most. Live
+and void ranges never share a segment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import polars as pl
+
+from ledger.checkpoints.manifest import Cut, Manifest, Segment, Stored, folder
+from ledger.checkpoints.segments import TABLES, encode, stored
+from ledger.checkpoints.store import Partition, Store
+from ledger.columnar.delta import Delta
+from ledger.core.epochs import Epochs, fingerprint
+
+CUT_EVERY = 100_000
+"""After so many events of a partition what is gathered is stored."""
+_FAN = 3
+_EVENTS_MAX = 1 << 22
+_BYTES_MAX = 1 << 26
+
+
+class _Part(NamedTuple):
+    """A segment as it is to be; `size` is what is known of its bytes so far."""
+
+    start: int
+    stop: int
+    live: bool
+    size: int
+
+
+@dataclass
+class _State:
+    """One partition: what is stored, and what is gathered behind it."""
+
+    base: Partition | None
+    kept: int
+    """What is stored counts below here; what is gathered starts here."""
+    stop: int
+    met: set[int]
+    gathered: dict[str, list[pl.DataFrame]]
+    known: set[str] = field(default_factory=set[str])
+    """The files that this writer has seen named; the first time, all that are there."""
+    checked: bool = False
+    """Whether what was stored before is known to count."""
+
+
+class CheckpointWriter:
+    """Stores what the fold changed.
+
+    Args:
+        store: where to.
+        cut_every: after how many events of a partition to store what is gathered.
+    """
+
+    def __init__(self, store: Store, cut_every: int = CUT_EVERY) -> None:
+        self._store = store
+        self._cut_every = cut_every
+        self._states: dict[int, _State] = {}
+
+    def stop(self, partition: int, epochs: Epochs) -> int:
+        """Up to where the rows of a partition are here: the next offset to write. What another
+        writer stored counts as far as it is what these epochs make of the log.
+        """
+        state = self._state(partition)
+        if not state.checked and state.base is not None:
+            self.reset(partition, state.base.valid(epochs))
+        state.checked = True
+        return state.stop
+
+    def clear(self) -> None:
+        """Remove all that is stored, whatever it is."""
+        for name in self._store.files.list(""):
+            self._store.files.delete(name)
+        self._states.clear()
+
+    def write(
+        self, partition: int, delta: Delta, stop: int, met: Iterable[int], epochs: Epochs
+    ) -> None:
+        """Take the rows of the offsets up to `stop`, which follow those that are here.
+
+        Args:
+            partition: whose rows.
+            delta: the rows; those of offsets that are here already are passed over.
+            stop: the next offset.
+            met: the contract versions that the events named.
+            epochs: under which they were folded.
+        """
+        state, here = self._state(partition), self.stop(partition, epochs)
+        if stop <= here:
+            return
+        for table, frame in zip(TABLES, delta, strict=True):
+            new = stored(table, frame).filter(pl.col("offset") >= here)
+            if len(new):
+                state.gathered[table].append(new.rechunk())
+        state.met |= set(met)
+        state.stop = stop
+        if stop - state.kept >= self._cut_every:
+            self.flush(partition, epochs)
+
+    def reset(self, partition: int, start: int) -> None:
+        """Forget the rows at `start` and beyond: they are folded again."""
+        state = self._state(partition)
+        for frames in state.gathered.values():
+            frames[:] = [frame.filter(pl.col("offset") < start) for frame in frames]
+        state.stop = min(state.stop, start)
+        state.kept = min(state.kept, start)
+
+    def flush(self, partition: int, epochs: Epochs) -> None:
+        """Store what is gathered of a partition, with a cut at its end and at named positions."""
+        _, state = self.stop(partition, epochs), self._state(partition)
+        before = state.base.manifest if state.base else None
+        spans = [
+            (span.start, span.stop, span.live)
+            for span in epochs.governances[-1].spans(partition, state.stop)
+        ]
+        parts = compacted(arranged(before.segments if before else (), state, spans))
+        if before and _same(before, parts, state.stop, epochs):
+            return
+        if self._overtaken(partition, len(epochs.governances) - 1, state.stop):
+            del self._states[partition]
+            return
+        segments = tuple(self._segment(partition, state, part) for part in parts)
+        manifest = self._manifest(partition, state, segments, epochs)
+        self._store.files.put(manifest.name(), manifest.data())
+        self._states[partition] = made = self._taken(Partition(self._store.files, manifest))
+        made.checked = True
+        for name in sorted(state.known - made.known):
+            self._store.files.delete(name)
+
+    def _state(self, partition: int) -> _State:
+        if partition not in self._states:
+            base = self._store.partition(partition)
+            state = self._taken(base)
+            state.known = set(self._store.files.list(folder(partition)))
+            self._states[partition] = state
+        return self._states[partition]
+
+    def _taken(self, base: Partition | None) -> _State:
+        """The state in which all is stored."""
+        gathered: dict[str, list[pl.DataFrame]] = {table: [] for table in TABLES}
+        if base is None:
+            return _State(None, 0, 0, set(), gathered)
+        manifest = base.manifest
+        met = set(manifest.cuts[-1].met) if manifest.cuts else set[int]()
+        known = {file.name for file in manifest.files()} | {manifest.name()}
+        return _State(base, manifest.stop, manifest.stop, met, gathered, known)
+
+    def _overtaken(self, partition: int, epoch: int, stop: int) -> bool:
+        """Whether somebody else has stored as much by now."""
+        base, newest = self._states[partition].base, self._store.partition(partition)
+        if newest is None or (base and newest.manifest == base.manifest):
+            return False
+        return (newest.manifest.epoch, newest.manifest.stop) >= (epoch, stop)
+
+    def _manifest(
+        self, partition: int, state: _State, segments: tuple[Segment, ...], epochs: Epochs
+    ) -> Manifest:
+        origin = self._store.origin
+        return Manifest(
+            dataset=origin.dataset,
+            topic_id=origin.topic_id,
+            partition=partition,
+            partitions=origin.partitions,
+            epoch=len(epochs.governances) - 1,
+            stop=state.stop,
+            segments=segments,
+            cuts=tuple(_cuts(partition, state, epochs)),
+        )
+
+    def _segment(self, partition: int, state: _State, part: _Part) -> Segment:
+        """The segment, stored; one that is there stays."""
+        if state.base and part.stop <= state.kept:
+            for known in state.base.manifest.segments:
+                if (known.start, known.stop, known.live) == part[:3]:
+                    return known
+        files: dict[str, Stored] = {}
+        for table in TABLES:
+            frame = _rows(state, table, part)
+            if len(frame):
+                files[table] = self._put(partition, table, part, frame)
+        return Segment(start=part.start, stop=part.stop, live=part.live, files=files)
+
+    def _put(self, partition: int, table: str, part: _Part, frame: pl.DataFrame) -> Stored:
+        data = encode(frame)
+        sha256 = hashlib.sha256(data).hexdigest()
+        place = folder(partition) if part.live else f"{folder(partition)}/void"
+        name = f"{place}/{table}/{part.start:012}-{part.stop:012}-{sha256[:8]}.parquet"
+        self._store.files.put(name, data)
+        return Stored(name=name, rows=len(frame), size=len(data), sha256=sha256)
+
+
+def _rows(state: _State, table: str, part: _Part) -> pl.DataFrame:
+    """The stored columns of a range, from what is stored and what is gathered."""
+    frames = [stored(table, pl.DataFrame(schema=TABLES[table]))]
+    if state.base and part.start < state.kept:
+        frames.append(state.base.rows(table, [(part.start, min(part.stop, state.kept))]))
+    inside = pl.col("offset").is_between(part.start, part.stop, closed="left")
+    frames += [frame.filter(inside) for frame in state.gathered[table]]
+    return pl.concat(frames, rechunk=True)
+
+
+def _cuts(partition: int, state: _State, epochs: Epochs) -> Iterable[Cut]:
+    """The cuts there were, and those at the end, at named positions and where epochs meet.
+
+    What is met is taken to be met everywhere: a cut may then count as invalid where it is valid,
+    never the other way.
+    """
+    before = state.base.manifest.cuts if state.base else ()
+    cuts = {cut.offset: cut for cut in before if cut.offset <= state.kept}
+    places = {state.stop}
+    places |= {each.stop for each in epochs.ranges(partition, state.stop)}
+    places |= {position.labels[partition] for position in epochs.governances[-1].named}
+    for place in places:
+        if 0 < place <= state.stop and place not in cuts:
+            epoch = epochs.epoch(partition, place - 1)
+            said = fingerprint(epochs.governances[epoch], partition, place, state.met)
+            cuts[place] = Cut(
+                offset=place, epoch=epoch, fingerprint=said, met=tuple(sorted(state.met))
+            )
+    return [cuts[offset] for offset in sorted(cuts)]
+
+
+def _same(before: Manifest, parts: Sequence[_Part], stop: int, epochs: Epochs) -> bool:
+    """Whether there is nothing to store."""
+    there = [(each.start, each.stop, each.live) for each in before.segments]
+    partition = before.partition
+    named_here = {each.labels[partition] for each in epochs.governances[-1].named}
+    return (
+        (before.epoch, before.stop) == (len(epochs.governances) - 1, stop)
+        and there == [part[:3] for part in parts]
+        and {each for each in named_here if 0 < each <= stop} <= {cut.offset for cut in before.cuts}
+    )
+
+
+def arranged(
+    segments: Sequence[Segment], state: _State, spans: Sequence[tuple[int, int, bool]]
+) -> list[_Part]:
+    """What is stored and what is gathered, divided where live and void ranges meet."""
+    parts = [
+        (each.start, min(each.stop, state.kept), sum(file.size for file in each.files.values()))
+        for each in segments
+        if each.start < state.kept
+    ]
+    if state.kept < state.stop:
+        parts.append((state.kept, state.stop, 0))
+    return [
+        _Part(max(start, first), min(stop, last), live, size)
+        for start, stop, size in parts
+        for first, last, live in spans
+        if max(start, first) < min(stop, last)
+    ]
+
+
+def compacted(parts: Sequence[_Part]) -> list[_Part]:
+    """The parts with small neighbours joined."""
+    made: list[_Part] = []
+    for part in parts:
+        made.append(part)
+        while len(made) > 1 and _joins(made[-2], made[-1]):
+            last = made.pop()
+            made[-1] = made[-1]._replace(stop=last.stop, size=made[-1].size + last.size)
+    return made
+
+
+def _joins(one: _Part, other: _Part) -> bool:
+    events, more = one.stop - one.start, other.stop - other.start
+    return (
+        one.live == other.live
+        and events <= _FAN * more
+        and events + more <= _EVENTS_MAX
+        and one.size + other.size <= _BYTES_MAX
+    )
+
+
+def sizes(manifest: Manifest) -> Mapping[str, int]:
+    """The bytes that each table takes."""
+    found = dict.fromkeys(TABLES, 0)
+    for segment in manifest.segments:
+        for table, file in segment.files.items():
+            found[table] += file.size
+    return found

@@ -1,0 +1,85 @@
+"""The timeline gives what a replay does, at every covered position."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+pytest.importorskip("polars")
+pytest.importorskip("pyarrow")
+
+import polars as pl
+
+from ledger.checkpoints.timeline import Timeline, timeline_of
+from ledger.columnar.snapshot import ColumnarSnapshot
+from ledger.core.epochs import Epochs
+from ledger.core.position import Position
+from tests.checkpoints.deltas import delta_of
+from tests.core.history import History
+from tests.core.strategies import Plan, plans, play, wild_plans
+
+many = settings(
+    max_examples=120,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def timeline(history: History) -> Timeline:
+    """The timeline of everything there is."""
+    governance = history.governed()
+    deltas = [
+        delta_of(history, governance, i, len(log)) for i, log in enumerate(history.label_logs)
+    ]
+    return timeline_of(pl.concat([delta.changes for delta in deltas]), history.partitions)
+
+
+def canonical(made: Timeline, history: History, position: Position) -> bytes:
+    """The snapshot's canonical bytes."""
+    governance = history.governed().prefix(position.governance)
+    table = made.snapshot(governance, position)
+    snapshot = ColumnarSnapshot(position, governance.contract.version, table, lambda: None)  # type: ignore[arg-type, return-value]
+    return bytes(snapshot.canonical())
+
+
+def covered(history: History) -> list[Position]:
+    """The positions that the timeline must answer."""
+    governance = history.governed()
+    epochs = Epochs(governance)
+    return [
+        each for each in history.checkpoints if governance.closed(each) and epochs.covered(each)
+    ]
+
+
+@many
+@given(plans())
+def test_every_covered_position(plan: Plan):
+    """Snapshots of all positions, and differences between neighbours and between ends."""
+    history = play(plan, 2)
+    made = timeline(history)
+    positions = covered(history)
+    assert positions
+    expected = {each: history.at(each).canonical() for each in positions}
+    for each in positions:
+        assert canonical(made, history, each) == expected[each]
+    pairs = [*pairwise(positions), (positions[0], positions[-1])]
+    for before, after in [*pairs, *((two, one) for one, two in pairs)]:
+        ends = [(history.governed().prefix(each.governance), each) for each in (before, after)]
+        found = made.diff(*ends)
+        lines = [set(expected[each].splitlines(keepends=True)) for each in (before, after)]
+        assert {c.before.line() for c in found if c.before} == lines[0] - lines[1]
+        assert {c.after.line() for c in found if c.after} == lines[1] - lines[0]
+        ids = [change.item_id for change in found]
+        assert ids == sorted(set(ids), key=str.encode)
+
+
+@many
+@given(wild_plans())
+def test_wild_histories(plan: Plan):
+    history = play(plan, 3)
+    made = timeline(history)
+    for each in covered(history)[::2]:
+        assert canonical(made, history, each) == history.at(each).canonical()
