@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -14,7 +15,13 @@ pytest.importorskip("polars")
 pytest.importorskip("pyarrow")
 
 from consumers.follower import Follower, Piece, Reset
+from ledger.core import canonical
+from ledger.core.contract import Unresolved
+from ledger.core.epochs import Epochs, live
+from ledger.core.events import Geometry
+from ledger.core.fold import attributes_of
 from ledger.core.governance import Governance
+from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.logs.base import Batch, Log, Topic
 from tests.columnar.test_delta import CODEC, batch_of
@@ -134,3 +141,51 @@ def test_the_rows_do_not_depend_on_the_way(plan: Plan, steps: list[Step], partit
         assert found.stop == expected.stop
         assert found.rows == expected.rows
         assert found.met >= expected.met
+
+
+def labels_at(sinks: Sequence[Sink], governance: Governance, position: Position) -> bytes:
+    """The canonical bytes at a position, from rows alone: of the rows of each item in the live
+    ranges below it the last one says the label, of those of each record the first one the split.
+    """
+    lines: dict[str, bytes] = {}
+    for sink, stop in zip(sinks, position.labels, strict=True):
+        changes = sink.rows[0]
+        spans = live(governance, sink.partition, stop)
+        rows = [changes[offset] for span in spans for offset in range(*span) if offset in changes]
+        splits = {row["record_id"]: row["split"] for row in rows[::-1] if row["split"] is not None}
+        attributes = {row["item_offset"]: row["attributes"] for row in rows if row["attributes"]}
+        for row in {row["item_offset"]: row for row in rows}.values():
+            kind, numbers = row["geometry_type"], row["coordinates"]
+            geometry = Geometry(kind, tuple(numbers)) if kind else None
+            label, open_ = row["label"], row["unresolved"]
+            now = governance.contracts.forward(
+                label if open_ is None else Unresolved(label, open_),
+                row["contract"],
+                governance.contract.version,
+                attributes_of(json.loads(attributes.get(row["item_offset"], "{}")), geometry),
+            )
+            if isinstance(now, str):
+                record = row["record_id"]
+                line = canonical.line(row["item_id"], record, now, geometry, splits.get(record))
+                lines[row["item_id"]] = line
+    return b"".join(lines[name] for name in sorted(lines, key=str.encode))
+
+
+@many
+@given(wild_plans(), st.integers(1, 3), st.lists(st.tuples(*[st.integers(0, 30)] * 4), max_size=9))
+def test_the_rows_answer_every_covered_position(
+    plan: Plan, partitions: int, more: list[tuple[int, ...]]
+):
+    """To the byte what a replay answers, at every head there was and at any closed position."""
+    history = play(plan, partitions)
+    governance, head = history.governed(), history.head()
+    sinks, epochs = rebuilt(history, governance), Epochs(governance)
+    wild = [Position(each[:partitions], each[3]) for each in more]
+    inside = [
+        Position(tuple(map(min, each.labels, head.labels)), min(each.governance, head.governance))
+        for each in wild
+    ]
+    for position in {governance.floor(each) for each in [*inside, *history.checkpoints, head]}:
+        if epochs.covered(position):
+            then = history.governed(position.governance)
+            assert labels_at(sinks, then, position) == history.at(position).canonical()
