@@ -25,7 +25,7 @@ _SHIFT = np.uint64(32)
 _INLINE = 12
 _BUFFER = 30  # the bits of a place inside one of a series' buffers
 
-_AT_ONCE = 256
+_AT_ONCE = 1024
 _WORDS_MAX = 32
 _BEHIND = _WORDS_MAX + PADDING // 8  # words that may be looked at behind the last one kept
 _CODE = 0xFFFFFFFF
@@ -124,7 +124,7 @@ class Interner:
         # Each string: the number of its words and its code in one word, then its words.
         self._kept = np.zeros(_AT_ONCE, np.uint64)
         self._used = 1
-        self._places = np.zeros(_AT_ONCE, np.int64)
+        self._places = np.zeros(_AT_ONCE, np.uint32)
         self._lengths = np.zeros(_AT_ONCE, np.int64)
         self._hashes = np.zeros(_AT_ONCE, np.uint64)
         self._long: dict[bytes, int] = {}
@@ -157,40 +157,35 @@ class Interner:
 
     def of(self, codes: Ints) -> pl.Series:
         """The string behind each code."""
-        starts = (self._places[codes] + 1) * 8
+        starts = (self._places[codes].astype(np.int64) + 1) * 8
         return series(self._kept.view(np.uint8), starts, self._lengths[codes])
 
     def _of_words(self, keys: Keys, lengths: Ints) -> Ints:
-        hashes = np.full(len(lengths), _SEED)
-        for key in keys:
-            hashes ^= key
-            hashes *= _MULTIPLIER
-            hashes ^= hashes >> _SHIFT
-        found = self._find(keys, hashes)
+        hashes = _hashes(keys)
+        found, slots = self._find(keys, hashes)
         rows = np.nonzero(found < 0)[0]
         while len(rows):
             # No more at once than are known: few strings may come in many rows.
             new = rows[: max(self.size, _AT_ONCE)]
-            found[new] = self._add(_some(keys, new), hashes[new], lengths[new])
-            rows = rows[len(new) :]
-            found[rows] = self._find(_some(keys, rows), hashes[rows])
-            rows = rows[found[rows] < 0]
+            found[new] = self._add(_some(keys, new), hashes[new], lengths[new], slots[new])
+            rows = np.concatenate((new[found[new] < 0], rows[len(new) :]))
+            if len(rows):
+                found[rows], slots[rows] = self._find(_some(keys, rows), hashes[rows])
+                rows = rows[found[rows] < 0]
         return found
 
-    def _find(self, keys: Keys, hashes: Words) -> Ints:
-        """The code of each string; -1 where it has none."""
+    def _find(self, keys: Keys, hashes: Words) -> tuple[Ints, Ints]:
+        """The code of each string; where it has none -1, and a free slot for it."""
         slots = self._first_slots(hashes)
         places = self._slots[slots]
         found = self._compared(keys, places)
         rows = np.nonzero((found < 0) & (places != 0))[0]
-        slots = slots[rows]
         while len(rows):
-            slots = (slots + 1) & (len(self._slots) - 1)
-            places = self._slots[slots]
+            slots[rows] = at = (slots[rows] + 1) & (len(self._slots) - 1)
+            places = self._slots[at]
             found[rows] = codes = self._compared(_some(keys, rows), places)
-            left = np.nonzero((codes < 0) & (places != 0))[0]
-            rows, slots = rows[left], slots[left]
-        return found
+            rows = rows[(codes < 0) & (places != 0)]
+        return found, slots
 
     def _compared(self, keys: Keys, places: NDArray[np.uint32]) -> Ints:
         """The code of the string at each place; -1 where it is another, or none."""
@@ -201,39 +196,37 @@ class Interner:
             same &= self._kept[at + i] == key
         return np.where(same, head & _CODE, -1)
 
-    def _add(self, keys: Keys, hashes: Words, lengths: Ints) -> Ints:
-        """The codes of strings of which many are new and some may be equal."""
-        self._reserve(len(hashes), len(hashes) * (len(keys) + 1))
-        found = np.empty(len(hashes), np.int64)
-        rows, slots = np.arange(len(hashes)), self._first_slots(hashes)
-        while len(rows):
-            claimed = np.nonzero(self._slots[slots] == 0)[0]
-            # Of several rows at one free slot the first one gets it: the last one written stays.
-            self._slots[slots[claimed][::-1]] = claimed[::-1]
-            new = claimed[self._slots[slots[claimed]] == claimed]
-            some, first = rows[new], self.size
-            self._slots[slots[new]] = self._keep(_some(keys, some), hashes[some], lengths[some])
-            found[some] = np.arange(first, self.size)
-            rest = np.ones(len(rows), np.bool_)
-            rest[new] = False
-            rows, slots = rows[rest], slots[rest]
-            found[rows] = codes = self._compared(_some(keys, rows), self._slots[slots])
-            rows, slots = rows[codes < 0], (slots[codes < 0] + 1) & (len(self._slots) - 1)
+    def _add(self, keys: Keys, hashes: Words, lengths: Ints, slots: Ints) -> Ints:
+        """The codes of strings that had none, with free slots; -1 where another row got the slot:
+        it may be the same string.
+        """
+        if self._reserve(len(hashes), len(hashes) * (len(keys) + 1)):
+            _, slots = self._find(keys, hashes)
+        # Of several rows at one slot the first one gets it: the last one written stays.
+        numbers = np.arange(len(hashes), dtype=np.uint32)
+        self._slots[slots[::-1]] = numbers[::-1]
+        won = self._slots[slots] == numbers
+        if won.all():
+            return self._keep(keys, hashes, lengths, slots)
+        found, new = np.full(len(slots), -1, np.int64), np.nonzero(won)[0]
+        found[new] = self._keep(_some(keys, new), hashes[new], lengths[new], slots[new])
         return found
 
-    def _keep(self, keys: Keys, hashes: Words, lengths: Ints) -> Ints:
-        """Store strings that are new and have the next codes; their places."""
+    def _keep(self, keys: Keys, hashes: Words, lengths: Ints, slots: Ints) -> Ints:
+        """Store strings that are new, with the next codes, each at a free slot of its own."""
         count, width = len(lengths), len(keys) + 1
-        places = self._used + np.arange(count) * width
-        codes = np.arange(self.size, self.size + count)
+        first, stop = self.size, self.size + count
+        codes = np.arange(first, stop)
         block = self._kept[self._used : self._used + count * width].reshape(count, width)
         block[:, 0] = codes | len(keys) << 32
         for i, key in enumerate(keys, 1):
             block[:, i] = key
-        self._places[codes], self._lengths[codes], self._hashes[codes] = places, lengths, hashes
+        places = (self._used + np.arange(count) * width).astype(np.uint32)
+        self._places[first:stop] = self._slots[slots] = places
+        self._lengths[first:stop], self._hashes[first:stop] = lengths, hashes
         self.size += count
         self._used += count * width
-        return places
+        return codes
 
     def _of_long(self, data: Bytes, starts: Ints, lengths: Ints) -> Ints:
         """The codes of strings that are too long to go over all rows word by word."""
@@ -245,48 +238,58 @@ class Interner:
                 one = slice(row, row + 1)
                 keys = _filled(data, starts[one], lengths[one], (length + 7) // 8)
                 self._reserve(1, len(keys) + 1)
-                self._keep(keys, np.zeros(1, np.uint64), lengths[one])
+                hashes = _hashes(keys)
+                self._keep(keys, hashes, lengths[one], self._find(keys, hashes)[1])
             found[row] = self._long[string]
         return found
 
     def _first_slots(self, hashes: Words) -> Ints:
         return (hashes >> np.uint64(65 - len(self._slots).bit_length())).view(np.int64)
 
-    def _reserve(self, strings: int, words: int) -> None:
-        """Make room for more strings of so many words together."""
+    def _reserve(self, strings: int, words: int) -> bool:
+        """Make room for more strings of so many words together; whether all slots changed."""
         self._kept = _longer(self._kept, self._used + words + _BEHIND)
         size = self.size + strings
         self._places = _longer(self._places, size)
         self._lengths = _longer(self._lengths, size)
         self._hashes = _longer(self._hashes, size)
         if 2 * size <= len(self._slots):
-            return
-        self._slots = np.zeros(1 << (4 * size - 1).bit_length(), np.uint32)
-        rows = np.arange(self.size)
-        slots = self._first_slots(self._hashes[rows])
-        while len(rows):
+            return False
+        self._slots = np.full(1 << (4 * size - 1).bit_length(), 0, np.uint32)
+        places, slots = self._places[: self.size], self._first_slots(self._hashes[: self.size])
+        while len(places):
             free = self._slots[slots] == 0
-            self._slots[slots[free]] = self._places[rows[free]]
-            left = np.nonzero(self._slots[slots] != self._places[rows])[0]
-            rows, slots = rows[left], (slots[left] + 1) & (len(self._slots) - 1)
+            self._slots[slots[free]] = places[free]
+            left = np.nonzero(self._slots[slots] != places)[0]
+            places, slots = places[left], (slots[left] + 1) & (len(self._slots) - 1)
+        return True
 
 
 def _filled(data: Bytes, starts: Ints, lengths: Ints, count: int) -> Keys:
     """All words of strings of so many words, filled up behind their ends."""
-    keys = [_eight(data, starts + 8 * i) for i in range(count)]
+    everything = _blocks(data, starts, 8 * count).view("<u8").reshape(len(starts), count)
     rest = lengths - 8 * (count - 1)
-    keys[-1] = keys[-1] | ~_MASKS[int(rest[0]) if (rest == rest[0]).all() else rest]
-    return keys
+    everything[:, -1] |= ~_MASKS[int(rest[0]) if (rest == rest[0]).all() else rest]
+    return list(everything.T)
 
 
-def _some(keys: Keys, rows: Ints) -> Keys:
+def _hashes(keys: Keys) -> Words:
+    hashes = np.full(len(keys[0]), _SEED)
+    for key in keys:
+        hashes ^= key
+        hashes *= _MULTIPLIER
+        hashes ^= hashes >> _SHIFT
+    return hashes
+
+
+def _some(keys: Keys, rows: Ints | Bools) -> Keys:
     return [key[rows] for key in keys]
 
 
 def _longer(array: NDArray[Any], size: int) -> NDArray[Any]:
     if size <= len(array):
         return array
-    longer = np.zeros(max(size, len(array) * 3 // 2), array.dtype)
+    longer = np.empty(max(size, len(array) * 3 // 2), array.dtype)
     longer[: len(array)] = array
     return longer
 
