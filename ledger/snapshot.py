@@ -97,10 +97,10 @@ class Difference(Sequence[Change]):
         `geometry_type`, `coordinates` and `split` twice, as `before_...` and `after_...`.
         """
         try:
-            from ledger.columnar.snapshot import difference_of
+            from ledger.columnar.snapshot import changes_as_arrow
         except ImportError as error:
             raise _missing_frames() from error
-        return difference_of(self.changes).to_arrow()
+        return changes_as_arrow(self.changes)
 
 
 class Snapshot:

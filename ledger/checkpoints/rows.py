@@ -54,6 +54,7 @@ class Rows:
     kind: NDArray[Any]
     """An index into `kinds`; one entry more than there are rows, which says `no row`."""
     kinds: Sequence[Kind]
+    """What there is, and as the last one what stands for no row: no label."""
     split_row: NDArray[np.int64]
     """The rows that give their record a split."""
     split: Small
@@ -129,14 +130,23 @@ def _maybe(series: pl.Series, kind: Any, *, empty: bool = False) -> Any:
     return whole.to_arrow().cast(kind)
 
 
+class Found(NamedTuple):
+    """What the last live row of each item is; read only."""
+
+    row: Small
+    """Its number; `Rows.count` where there is none."""
+    kind: NDArray[Any]
+    """Its kind."""
+
+
 class Last:
     """The last live row of each item, at any position."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
-        self._none = np.full(len(rows.ids), rows.count, np.int32)
-        self._none.flags.writeable = False
-        self._kept: dict[Slices, Small] = {}
+        none = np.full(len(rows.ids), rows.count, np.int32)
+        self._none = Found(none, rows.kind[none])
+        self._kept: dict[Slices, Found] = {}
         """By slices, the least recently used first."""
 
     def slices(self, live: Sequence[Sequence[tuple[int, int]]]) -> Slices:
@@ -150,16 +160,16 @@ class Last:
             found.append(merged(zip(ends[::2].tolist(), ends[1::2].tolist(), strict=True)))
         return tuple(found)
 
-    def at(self, slices: Slices) -> Small:
-        """The last row of each item among these; `Rows.count` where it has none. Read only."""
+    def at(self, slices: Slices) -> Found:
+        """The last row of each item among these."""
         _, left = self._nearest(slices)
         count = sum(stop - start for _, start, stop in left)
-        steps = max(1, count // max(_STEP_MIN, len(self._none) // 4))
+        steps = max(1, count // max(_STEP_MIN, len(self._none.row) // 4))
         for step in range(1, steps):  # on a long way, what lies on it is kept too
             self._grown(_shortened(slices, left, step / steps))
         return self._grown(slices)
 
-    def _nearest(self, slices: Slices) -> tuple[Small, list[tuple[int, int, int]]]:
+    def _nearest(self, slices: Slices) -> tuple[Found, list[tuple[int, int, int]]]:
         """The kept array that leaves fewest rows, and those, by partition."""
         best, found = rest(slices, ((),) * len(slices)) or [], self._none
         least = sum(stop - start for _, start, stop in best)
@@ -173,14 +183,15 @@ class Last:
             found = self._kept[chosen] = self._kept.pop(chosen)
         return found, best
 
-    def _grown(self, slices: Slices) -> Small:
+    def _grown(self, slices: Slices) -> Found:
         base, left = self._nearest(slices)
         if not left:
             return base
-        grown = base.copy()
+        grown = Found(base.row.copy(), base.kind.copy())
         for _, start, stop in left:  # of one item's rows the last one stays
-            grown[self._rows.item[start:stop]] = np.arange(start, stop, dtype=np.int32)
-        grown.flags.writeable = False
+            items = self._rows.item[start:stop]
+            grown.row[items] = np.arange(start, stop, dtype=np.int32)
+            grown.kind[items] = self._rows.kind[start:stop]
         self._kept[slices] = grown
         if len(self._kept) > _KEPT_MAX:
             del self._kept[next(iter(self._kept))]

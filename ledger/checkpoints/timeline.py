@@ -19,8 +19,18 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ledger.checkpoints.rows import COLUMNS, Kind, Last, Rows, Slices, Small, rows_of, split_rows
-from ledger.columnar.snapshot import ColumnarDifference, arrow_schema
+from ledger.checkpoints.rows import (
+    COLUMNS,
+    Found,
+    Kind,
+    Last,
+    Rows,
+    Slices,
+    Small,
+    rows_of,
+    split_rows,
+)
+from ledger.columnar.snapshot import ColumnarDifference, arrow_schema, difference_schema
 from ledger.core.contract import Contracts
 from ledger.core.epochs import live
 from ledger.core.events import Attributes, Geometry
@@ -30,7 +40,6 @@ from ledger.core.position import Position
 
 __all__ = ["COLUMNS", "Timeline", "rows_of"]
 
-_NO_LABEL = -1
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
@@ -58,26 +67,18 @@ class _Asked(Mapping[str, float | str]):
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """The rows as one contract reads them.
+class _View:
+    """The items at one position, as the contract there reads them.
 
-    `label` gives each kind's index into `labels` (`_NO_LABEL` where an item of it is in no
-    snapshot); `depends` says for which kinds that is so only without attributes.
+    `names` gives each kind's label, None where an item of it is in no snapshot; `depends` says of
+    which kinds that is so only without attributes.
     """
 
-    contracts: Contracts
-    labels: Sequence[str]
-    label: Small
-    depends: Bools
-
-
-@dataclass
-class _View:
-    """The items at one position."""
-
     slices: Slices
-    last: Small
-    reading: _Reading
+    last: Found
+    contracts: Contracts
+    names: NDArray[Any]
+    depends: Bools
 
 
 class Timeline:
@@ -102,104 +103,110 @@ class Timeline:
             position: covered by the rows.
         """
         view = self._view(governance, position)
-        label = self._labels(view)
-        shown = label.codes != _NO_LABEL
-        columns = self._still(shown) | {"label": label.column(shown)}
+        kinds, names = self._labels(view, view.last)
+        shown = _all_but(kinds, [code for code, name in enumerate(names) if name is None])
+        whole = bool(shown.all())
+        columns = self._still(shown, whole=whole)
+        columns["label"] = _decoded(kinds if whole else kinds[shown], names)
         split = self._split(view)
-        columns["split"] = split if split is None or shown.all() else split.filter(pa.array(shown))
-        columns |= self._geometry(view.last[shown] if self.rows.geometry_type else view.last[:0])
-        return _table(columns, int(np.count_nonzero(shown)))
+        columns["split"] = split if split is None or whole else split.filter(pa.array(shown))
+        if self.rows.geometry_type is not None:
+            columns |= self._geometry(view.last.row[shown])
+        return _table(arrow_schema(), columns, int(np.count_nonzero(shown)))
 
     def diff(
         self, before: tuple[Governance, Position], after: tuple[Governance, Position]
     ) -> ColumnarDifference:
         """The items whose canonical line differs between two covered positions, sorted by id."""
-        old, new = self._view(*before), self._view(*after)
-        items = self._touched(old, new)
-        one, two = (pl.from_arrow(self._part(view, items)) for view in (old, new))
-        assert isinstance(one, pl.DataFrame)
-        assert isinstance(two, pl.DataFrame)
-        return ColumnarDifference(one, two)
+        views = self._view(*before), self._view(*after)
+        items = self._touched(*views)
+        sides = [self._side(view, items) for view in views]
+        codes: dict[str | None, int] = {None: 0}
+        labels = [
+            np.array([codes.setdefault(name, len(codes)) for name in side.names])[side.kinds]
+            for side in sides
+        ]
+        same = (labels[0] == labels[1]) & (sides[0].split == sides[1].split)
+        if self.rows.geometry_type is not None:
+            same &= _equal(*(side.geometry for side in sides))
+        left = np.nonzero(~same & (labels[0] + labels[1] > 0))[0]
+        kind = np.where(labels[0][left] == 0, 0, np.where(labels[1][left] == 0, 1, 2))
+        columns: dict[str, Any] = {
+            "id": self.rows.ids.take(pa.array(items[left])),
+            "change": _decoded(kind, ("added", "removed", "changed")),
+        }
+        for name, side, label in zip(("before", "after"), sides, labels, strict=True):
+            found = side.columns(left, label[left] > 0, self.rows.splits)
+            columns |= {f"{name}_{column}": each for column, each in found.items()}
+        return ColumnarDifference(_table(difference_schema(), columns, len(left)))
 
     def _view(self, governance: Governance, position: Position) -> _View:
         spans = [live(governance, i, stop) for i, stop in enumerate(position.labels)]
         slices = self._last.slices(spans)
-        return _View(slices, self._last.at(slices), self._read(governance.contracts))
-
-    def _read(self, contracts: Contracts) -> _Reading:
-        codes: dict[str, int] = {}
-        label = np.full(len(self.rows.kinds), _NO_LABEL, np.int32)
-        depends = np.zeros(len(label), np.bool_)
+        names = np.empty(len(self.rows.kinds), object)
+        depends = np.zeros(len(names), np.bool_)
         for number, kind in enumerate(self.rows.kinds):
             attributes = _Asked()
-            name = _forward(contracts, kind, attributes)
+            names[number] = _forward(governance.contracts, kind, attributes)
             depends[number] = attributes.asked
-            if name is not None:
-                label[number] = codes.setdefault(name, len(codes))
-        return _Reading(contracts, list(codes), label, depends)
+        return _View(slices, self._last.at(slices), governance.contracts, names, depends)
 
     def _touched(self, old: _View, new: _View) -> Ints:
         """The items of which anything may differ."""
-        touched = old.last != new.last
-        one, two = old.reading, new.reading
-        if one.contracts.in_force.version != two.contracts.in_force.version or (
-            one.contracts.versions != two.contracts.versions
-        ):
-            names = [
-                np.array([*reading.labels, None], object)[reading.label] for reading in (one, two)
-            ]
-            moved = (names[0] != names[1]) | one.depends | two.depends
-            if moved.any():
-                touched |= moved[self.rows.kind[new.last]]
+        touched = old.last.row != new.last.row
+        moved = old.names != new.names
+        if old.contracts.versions != new.contracts.versions:
+            moved |= old.depends | new.depends
+        if moved.any():
+            touched |= moved[new.last.kind]
         if split_rows(self.rows, old.slices) != split_rows(self.rows, new.slices):
             touched |= self._split_codes(old) != self._split_codes(new)
         return np.nonzero(touched)[0]
 
-    def _part(self, view: _View, items: Ints) -> pa.Table:
-        """What a snapshot shows of these items; those it does not show are there without label."""
-        last = view.last[items]
-        part = _View(view.slices, last, view.reading)
-        rows = self.rows
-        chosen = pa.array(items)
-        ids = rows.ids.take(chosen)
-        columns = {
-            "id": ids,
-            "record": ids if rows.records is rows.ids else rows.records.take(chosen),
-            "label": self._labels(part, items).column(np.ones(len(items), np.bool_)),
-            **self._geometry(last),
-        }
-        if rows.splits:
-            codes = self._split_codes(view)[items]
-            columns["split"] = _decoded(codes, rows.splits)
-        return _table(columns, len(items))
+    def _side(self, view: _View, items: Ints) -> _Side:
+        """What a snapshot says of these items."""
+        last = Found(view.last.row[items], view.last.kind[items])
+        kinds, names = self._labels(view, last, items)
+        split = self._split_codes(view)[items] if self.rows.splits else np.zeros(len(items), int)
+        return _Side(kinds, names, split, self._geometry(last.row))
 
-    def _labels(self, view: _View, items: Ints | None = None) -> _Labels:
-        reading = view.reading
-        kinds = self.rows.kind[view.last]
-        codes, names = reading.label[kinds], list(reading.labels)
-        if reading.depends.any():
-            open_ = np.nonzero(reading.depends[kinds])[0]
-            known = {name: code for code, name in enumerate(names)}
-            where = open_ if items is None else items[open_]
-            for at, name in zip(open_.tolist(), self._one_by_one(view, open_, where), strict=True):
-                codes[at] = _NO_LABEL if name is None else known.setdefault(name, len(known))
-            names = list(known)
-        return _Labels(codes, names)
+    def _labels(
+        self, view: _View, last: Found, items: Ints | None = None
+    ) -> tuple[NDArray[Any], Sequence[str | None]]:
+        """The label of each item, as an index into names.
 
-    def _one_by_one(self, view: _View, rows: Ints, items: Ints) -> Iterator[str | None]:
+        Args:
+            view: where.
+            last: the last rows of the items.
+            items: which items; all of them by default.
+        """
+        names: list[str | None] = view.names.tolist()
+        if not view.depends.any():
+            return last.kind, names
+        open_ = np.nonzero(view.depends[last.kind])[0]
+        codes = last.kind.astype(np.int32)
+        known: dict[str | None, int] = {}
+        where = open_ if items is None else items[open_]
+        some = Found(last.row[open_], last.kind[open_])
+        for at, name in zip(open_.tolist(), self._one_by_one(view, some, where), strict=True):
+            code = known.setdefault(name, len(names))
+            if code == len(names):
+                names.append(name)
+            codes[at] = code
+        return codes, names
+
+    def _one_by_one(self, view: _View, last: Found, items: Ints) -> Iterator[str | None]:
         """The labels of items whose attributes decide."""
-        last = view.last[rows]
         singles = self._attributes(view.slices, items)
-        geometries = self._geometry(last)
-        kinds: list[int] = self.rows.kind[last].tolist()
         boxes, numbers = (
-            [None] * len(rows) if column is None else column.to_pylist()
-            for column in geometries.values()
+            [None] * len(items) if column is None else column.to_pylist()
+            for column in self._geometry(last.row).values()
         )
+        kinds: list[int] = last.kind.tolist()
         for kind, single, box, coordinates in zip(kinds, singles, boxes, numbers, strict=True):
             geometry = Geometry(box, tuple(coordinates)) if box and coordinates else None
             attributes = attributes_of(json.loads(single) if single else {}, geometry)
-            yield _forward(view.reading.contracts, self.rows.kinds[kind], attributes)
+            yield _forward(view.contracts, self.rows.kinds[kind], attributes)
 
     def _attributes(self, slices: Slices, items: Ints) -> list[str | None]:
         """The attributes of items, as JSON; one live event at most brought each item's."""
@@ -219,10 +226,10 @@ class Timeline:
     def _with_attributes(self) -> Bools:
         return self.rows.attributes.is_valid().to_numpy(zero_copy_only=False)
 
-    def _still(self, shown: Bools) -> dict[str, Any]:
+    def _still(self, shown: Bools, *, whole: bool) -> dict[str, Any]:
         """Ids and records of the items shown; all of them are shared, the last choice is kept."""
         rows = self.rows
-        if shown.all():
+        if whole:
             return {"id": rows.ids, "record": rows.records}
         if self._shown is None or not np.array_equal(self._shown[0], shown):
             chosen = pa.array(shown)
@@ -237,14 +244,16 @@ class Timeline:
         if not key:
             return None
         if self._split_column is None or self._split_column[0] != key:
-            self._split_column = key, _decoded(self._split_codes(view), self.rows.splits)
+            self._split_column = key, _decoded(self._split_codes(view), [*self.rows.splits, None])
         return self._split_column[1]
 
     def _split_codes(self, view: _View) -> Small:
-        """The split of every item: the first that a live row gave its record; -1 is none."""
+        """The split of every item: the first that a live row gave its record, an index into
+        `Rows.splits`; behind its end is none.
+        """
         rows, key = self.rows, split_rows(self.rows, view.slices)
         if self._splits is None or self._splits[0] != key:
-            given = np.full(len(rows.ids), -1, np.int32)
+            given = np.full(len(rows.ids), len(rows.splits), np.int32)
             for start, stop in sorted(key.values(), reverse=True):  # the first one stays
                 record = rows.record[rows.item[rows.split_row[start:stop]]]
                 given[record[::-1]] = rows.split[start:stop][::-1]
@@ -263,15 +272,26 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
-class _Labels:
-    """The label of each item, as an index into `names`; `_NO_LABEL` where it has none."""
+class _Side:
+    """What a snapshot says of some items; `kinds` and `split` are indices into names."""
 
-    codes: Small
-    names: Sequence[str]
+    kinds: NDArray[Any]
+    names: Sequence[str | None]
+    split: NDArray[Any]
+    geometry: dict[str, Any]
 
-    def column(self, chosen: Bools) -> Any:
-        """The labels of the items chosen as Arrow strings."""
-        return _decoded(self.codes if chosen.all() else self.codes[chosen], self.names)
+    def columns(self, rows: Ints, shown: Bools, splits: Sequence[str]) -> dict[str, Any]:
+        """Some of them as Arrow columns; nothing is said of those that are not shown."""
+        found = {
+            "label": _decoded(self.kinds[rows], self.names),
+            "split": _decoded(self.split[rows], [*splits, None]) if splits else None,
+        }
+        for name, column in self.geometry.items():
+            found[name] = None if column is None else column.take(pa.array(rows))
+        if shown.all():
+            return found
+        hidden = pa.array(np.arange(len(rows)), mask=~shown)
+        return {name: column and column.take(hidden) for name, column in found.items()}
 
 
 def _forward(contracts: Contracts, kind: Kind, attributes: Attributes) -> str | None:
@@ -283,15 +303,32 @@ def _forward(contracts: Contracts, kind: Kind, attributes: Attributes) -> str | 
     return label if isinstance(label, str) else None
 
 
-def _decoded(codes: Small, names: Sequence[str]) -> Any:
-    """Arrow strings from indices into `names`, null where one is negative."""
-    absent = codes < 0
-    indices: Any = pa.array(codes, mask=absent) if absent.any() else pa.array(codes)
-    return pa.array(names, pa.string()).take(indices)
+def _all_but(kinds: NDArray[Any], hidden: Sequence[int]) -> Bools:
+    """Which are none of these."""
+    shown = kinds != hidden[0]
+    for code in hidden[1:]:
+        shown &= kinds != code
+    return shown
 
 
-def _table(columns: Mapping[str, Any], count: int) -> pa.Table:
-    schema: Any = arrow_schema()
+def _decoded(codes: NDArray[Any], names: Sequence[str | None]) -> Any:
+    """Arrow strings from indices into names."""
+    indices: Any = pa.array(codes)
+    whole: Any = pa.DictionaryArray
+    return whole.from_arrays(indices, pa.array(names, pa.string())).cast(pa.string())
+
+
+def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> Bools:
+    """Where all columns are the same, null being the same as null."""
+    frames = [pl.DataFrame(dict(each)) for each in (one, other)]
+    columns = (
+        mine.eq_missing(theirs)
+        for mine, theirs in zip(*(f.get_columns() for f in frames), strict=True)
+    )
+    return np.logical_and.reduce([each.to_numpy() for each in columns])
+
+
+def _table(schema: Any, columns: Mapping[str, Any], count: int) -> pa.Table:
     arrays: list[Any] = []
     for field in schema:
         given = columns.get(field.name)

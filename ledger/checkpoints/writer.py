@@ -70,6 +70,15 @@ class CheckpointWriter:
         self._cut_every = cut_every
         self._states: dict[int, _State] = {}
 
+    def stored(self, partition: int) -> int:
+        """Up to where rows of a partition are stored, whoever wrote them."""
+        base = self._store.partition(partition)
+        return base.manifest.stop if base else 0
+
+    def forget(self) -> None:
+        """Drop what is gathered and go on from what is stored."""
+        self._states.clear()
+
     def stop(self, partition: int, epochs: Epochs) -> int:
         """Up to where the rows of a partition are here: the next offset to write. What another
         writer stored counts as far as it is what these epochs make of the log.

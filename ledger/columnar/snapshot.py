@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from ledger.columnar.fold import ColumnarPartition
-from ledger.core.events import Geometry
+from ledger.core.events import Geometry, record_of
 from ledger.core.position import Position
 from ledger.snapshot import Change, Difference, Format, Row, Snapshot
 
@@ -186,11 +186,7 @@ class ColumnarSnapshot(Snapshot):
         )
         said = [name for name in COLUMNS if name != "id"]
         same = (pl.col(name).eq_missing(pl.col(name + "_after")) for name in said)
-        changed = pairs.filter(~pl.all_horizontal(same)).sort("id")
-        return ColumnarDifference(
-            changed.select(list(COLUMNS)),
-            changed.select("id", *(pl.col(name + "_after").alias(name) for name in said)),
-        )
+        return difference_of(pairs.filter(~pl.all_horizontal(same)).sort("id"))
 
     def labels(self) -> Mapping[str, int]:
         """How many items have each label, by label."""
@@ -220,17 +216,12 @@ class ColumnarDifference(Difference):
     """The items that differ between two snapshots; changes are made only when asked for.
 
     Args:
-        before: `COLUMNS` of items, sorted by id; one that the snapshot does not show has no label.
-        after: the same items.
+        table: an Arrow table of `difference_schema`.
     """
 
-    def __init__(self, before: pl.DataFrame, after: pl.DataFrame) -> None:
-        pairs = before.select(SAID).hstack(after.select(pl.col(SAID).name.suffix("_after")))
-        unseen = pl.col("label").is_null() & pl.col("label_after").is_null()
-        same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name + "_after")) for name in SAID)
-        rows = pairs.select(~(same | unseen)).to_series().arg_true()
+    def __init__(self, table: pa.Table) -> None:
         super().__init__(())
-        self.before, self.after = before[rows], after[rows]
+        self._table = table
 
     @property
     def changes(self) -> Sequence[Change]:
@@ -239,36 +230,46 @@ class ColumnarDifference(Difference):
 
     @cached_property
     def _made(self) -> Sequence[Change]:
-        ids = self.before["id"].to_list()
-        rows = zip(ids, _maybe(self.before), _maybe(self.after), strict=True)
-        return [Change(*each) for each in rows]
+        columns: list[list[Any]] = [column.to_pylist() for column in self._table.columns]
+        made: list[Change] = []
+        for item, _, *cells in zip(*columns, strict=True):
+            record = record_of(item)
+            sides = (cells[: len(SAID)], cells[len(SAID) :])
+            rows = [_row((item, record, *side)) if side[0] is not None else None for side in sides]
+            made.append(Change(item, *rows))
+        return made
 
     def __len__(self) -> int:
-        return len(self.before)
+        return len(self._table)
 
     def to_arrow(self) -> pa.Table:
         """The changes as an Arrow table; see `Difference.to_arrow`."""
-        old, new = pl.col("before_label").is_null(), pl.col("after_label").is_null()
-        kind = pl.when(old).then(pl.lit("added")).when(new).then(pl.lit("removed"))
-        sides = [
-            frame.select(
-                pl.when(pl.col("label").is_not_null()).then(pl.col(SAID)).name.prefix(f"{side}_")
-            )
-            for side, frame in (("before", self.before), ("after", self.after))
-        ]
-        frame = pl.concat([self.before.select("id"), *sides], how="horizontal")
-        made = frame.with_columns(change=kind.otherwise(pl.lit("changed")))
-        return made.select(difference_schema().names).to_arrow().cast(difference_schema())
+        return self._table
 
 
-def difference_of(changes: Sequence[Change]) -> ColumnarDifference:
-    """Changes as columns."""
-    sides: list[pl.DataFrame] = []
-    for side in ("before", "after"):
-        rows = [(each.item_id, getattr(each, side)) for each in changes]
-        cells = [(item, *(_cells(row) if row else (None,) * 5)) for item, row in rows]
-        sides.append(pl.DataFrame(cells, schema=dict(COLUMNS), orient="row"))
-    return ColumnarDifference(*sides)
+def difference_of(pairs: pl.DataFrame) -> ColumnarDifference:
+    """The difference that columns `id`, `label`, `label_after`, ... make: those of `SAID` twice."""
+    old, new = pl.col("label").is_null(), pl.col("label_after").is_null()
+    kind = pl.when(old).then(pl.lit("added")).when(new).then(pl.lit("removed"))
+    made = pairs.select(
+        pl.col("id"),
+        kind.otherwise(pl.lit("changed")).alias("change"),
+        *(pl.col(name).alias(f"before_{name}") for name in SAID),
+        *(pl.col(f"{name}_after").alias(f"after_{name}") for name in SAID),
+    )
+    return ColumnarDifference(made.to_arrow().cast(difference_schema()))
+
+
+def changes_as_arrow(changes: Sequence[Change]) -> pa.Table:
+    """Changes as `Difference.to_arrow` gives them."""
+    rows = [(c.item_id, *_said(c.before), *_said(c.after)) for c in changes]
+    schema = {"id": COLUMNS["id"], **{name: COLUMNS[name] for name in SAID}}
+    schema |= {f"{name}_after": COLUMNS[name] for name in SAID}
+    return difference_of(pl.DataFrame(rows, schema=schema, orient="row")).to_arrow()
+
+
+def _said(row: Row | None) -> tuple[Any, ...]:
+    return (None,) * len(SAID) if row is None else _cells(row)[1:]
 
 
 def difference_schema() -> pa.Schema:
@@ -277,11 +278,6 @@ def difference_schema() -> pa.Schema:
     for side in ("before", "after"):
         fields += [(f"{side}_{name}", arrow_schema().field(name).type) for name in SAID]
     return pa.schema(fields)
-
-
-def _maybe(frame: pl.DataFrame) -> Iterator[Row | None]:
-    for cells in frame.iter_rows():
-        yield None if cells[2] is None else _row(cells)
 
 
 def _rows(frame: pl.DataFrame) -> Iterator[Row]:
