@@ -27,7 +27,8 @@ from ledger.logs.base import Batch, Topic
 
 Restore = Callable[[Governance, int, int], tuple[int, ColumnarPartition]]
 """`(governance, partition, stop)`: the state that this governance makes of the offsets below one
-that is at most `stop`, and that offset. The follower owns the state from then on.
+that is at most `stop`, and that offset. The follower owns the state from then on. It asks only
+where the rows that it gave below `stop` bear the state out (`Epochs.stands`).
 """
 _EVERYTHING = 2**63
 _THREAD_FROM = 10_000
@@ -80,7 +81,8 @@ class Follower:
         self._reader = Reader(dataset.codec)
         self._restore = restore or self._from_nothing
         self._known = governance or Governance(dataset.partitions, _nothing_is_used)
-        self._epochs = Epochs(self._known)
+        self.epochs = Epochs(self._known)
+        """Of all governance that was given so far."""
         self._epoch = 0
         self._fold: ColumnarPartition | None = None
 
@@ -110,7 +112,7 @@ class Follower:
         if not new and len(governance.rollbacks) <= len(known.rollbacks):
             return
         self._known = governance.prefix(_EVERYTHING)  # a state of its own: theirs may go on
-        self._epochs = Epochs(self._known)
+        self.epochs = Epochs(self._known)
         last = len(known.rollbacks)
         start = self._diverged(known, last)
         if start is not None:
@@ -119,18 +121,18 @@ class Follower:
                 self.offset = start
                 yield Reset(self.partition, start)
         elif self._fold is not None and self._epoch == last:
-            self._fold.govern(self._epochs.governances[last].contracts)
+            self._fold.govern(self.epochs.governances[last].contracts)
 
     def _diverged(self, known: Governance, last: int) -> int | None:
         """The first offset that is folded otherwise now, `self.offset` where only the state is;
         None where all stands. Only the epoch that was the last one can have gone on.
         """
-        starts = self._epochs.starts(self.partition)
+        starts = self.epochs.starts(self.partition)
         if starts[last] > self.offset:
             return None
         found = [start for start in starts[last + 1 : last + 2] if start < self.offset]
         stop = min([self.offset, *found])
-        for change in self._epochs.governances[last].changes[len(known.changes) :]:
+        for change in self.epochs.governances[last].changes[len(known.changes) :]:
             version, at = change.event.version, change.event.at[self.partition]
             used = self._known.first_use(self.partition, version, at, stop) if at < stop else None
             if used is not None:
@@ -144,7 +146,7 @@ class Follower:
         self, stop: int, frames: Callable[[int, int], Iterable[tuple[Batch, Frame]]]
     ) -> Iterator[Piece]:
         """Fold up to `stop`, epoch by epoch."""
-        for part in self._epochs.ranges(self.partition, stop):
+        for part in self.epochs.ranges(self.partition, stop):
             if part.stop <= self.offset:
                 continue
             fold = self._state(part)
@@ -162,8 +164,10 @@ class Follower:
     def _state(self, part: Range) -> ColumnarPartition:
         """The state at `self.offset` under the governance of an epoch."""
         if self._fold is None or self._epoch != part.epoch:
-            governance = self._epochs.governances[part.epoch]
-            done, fold = self._restore(governance, self.partition, self.offset)
+            governance = self.epochs.governances[part.epoch]
+            stands = self.epochs.stands(governance, self.partition, self.offset)
+            back = self._restore if stands else self._from_nothing
+            done, fold = back(governance, self.partition, self.offset)
             for span in governance.spans(self.partition, self.offset):
                 for _, frame in self._frames(max(span.start, done), span.stop):
                     _ = fold.apply(frame) if span.live else fold.void(frame)

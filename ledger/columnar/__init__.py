@@ -12,6 +12,8 @@ reference `PartitionFold` and stays there. So what is difficult is decided in on
 - `tables`: the contracts as lookup tables over codes.
 - `state`: items, corrections and votes as arrays, and how they become reference records.
 - `fold`, `review`: the fold of a batch.
+- `delta`: what a batch changed, as rows; `restore`: the state back from them, of which some records
+  stay `dormant`.
 - `replay`: reads the log and folds it, up to a closed position.
 - `snapshot`: the labels at a position as columns; canonical bytes without a Python row.
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ledger.codec import Codec
 from ledger.columnar import review
+from ledger.columnar.dormant import Dormant
 from ledger.columnar.frame import DECIDED, ODD, PROPOSED, REGISTERED, Frame
 from ledger.columnar.naming import Naming
 from ledger.columnar.rows import Rows, firsts, running_maximum
@@ -77,8 +78,8 @@ class ColumnarPartition:
     """
 
     def __init__(self, contracts: Contracts, partition: int, partitions: int, codec: Codec) -> None:
-        self.reference = PartitionFold(contracts, partition, partitions)
-        """The complex records. Read them through `records`: here their texts are missing."""
+        self._reference = PartitionFold(contracts, partition, partitions)
+        self._asleep: tuple[Dormant, Fetch] | None = None
         self.names = Names()
         self.tables = Tables(contracts, partition)
         self.columns = Columns(self.names, self.tables)
@@ -93,7 +94,28 @@ class ColumnarPartition:
         name one of the new ones where that is admissible.
         """
         self.tables.govern(contracts)
-        self.reference.contracts = contracts
+        self._reference.contracts = contracts
+
+    @property
+    def reference(self) -> PartitionFold:
+        """The complex records. Read them through `records`: here their texts are missing."""
+        self._wake(np.nonzero(self.columns.things.dormant)[0])
+        return self._reference
+
+    def sleep(self, records: Ints, events: Dormant, fetch: Fetch) -> None:
+        """Keep some records, of which nothing is known here, as the offsets of their events."""
+        things = self.columns.things
+        things.complex[records] = things.dormant[records] = True
+        self._asleep = (events, fetch)
+
+    def _wake(self, records: Ints) -> None:
+        dormant = self.columns.things.dormant
+        records = np.unique(records[dormant[records]])
+        if len(records) and self._asleep is not None:
+            events, fetch = self._asleep
+            names = self.names.things.of(records).to_list()
+            events.wake(records, names, self._reference, fetch)
+            dormant[records] = False
 
     def apply(self, frame: Frame) -> NDArray[np.uint8]:
         """Fold a batch of live events; the outcome of each, as an index into `OUTCOMES`."""
@@ -106,8 +128,10 @@ class ColumnarPartition:
         events = {row: self._codec.decode(frame.values[row]) for row in _rows(kind == ODD)}
         marked = self._records_of(events, frame)
         columns, things = self.columns, self.columns.things
-        complex_rows = rows.at[things.complex[rows.record]].tolist()
-        rows = rows.where(~things.complex[rows.record])
+        referred = things.complex[rows.record]
+        complex_rows = rows.at[referred].tolist()
+        self._wake(rows.record[referred])
+        rows = rows.where(~referred)
 
         before = things.contract[rows.record].astype(np.int64)
         rows.judged = running_maximum(rows.record, rows.version, before)
@@ -124,12 +148,12 @@ class ColumnarPartition:
         outcomes[verdicts.votes.at] = verdicts.outcomes
         self.fast_rows += len(rows)
 
-        referred: list[Referred] = []
+        by_one: list[Referred] = []
         for row in sorted([*complex_rows, *events]):
             event = events[row] if row in events else self._codec.decode(frame.values[row])
-            referred.append(self._refer(frame, row, event))
-            outcomes[row] = CODE[referred[-1].outcome]
-        return Judged(outcomes, rows, verdicts, splits, referred)
+            by_one.append(self._refer(frame, row, event))
+            outcomes[row] = CODE[by_one[-1].outcome]
+        return Judged(outcomes, rows, verdicts, splits, by_one)
 
     def void(self, frame: Frame) -> NDArray[np.uint8]:
         """Note a batch of a void range."""
@@ -139,7 +163,7 @@ class ColumnarPartition:
         for row, event in events.items():
             outcome = Outcome.UNDECODABLE
             if isinstance(event, LabelEvent):
-                outcome = self.reference.void(frame.keys[row], event)
+                outcome = self._reference.void(frame.keys[row], event)
             outcomes[row] = CODE[outcome]
         return outcomes
 
@@ -170,20 +194,21 @@ class ColumnarPartition:
         return marked
 
     def _make_complex(self, records: Ints) -> None:
+        self._wake(records)
         fresh = records[~self.columns.things.complex[records]]
         if len(fresh):
-            self.reference.records.update(self.columns.records(fresh, self._stubs))
+            self._reference.records.update(self.columns.records(fresh, self._stubs))
             self.columns.forget(fresh)
 
     def _refer(self, frame: Frame, row: int, event: object) -> Referred:
         if not isinstance(event, LabelEvent):
             return Referred(row, None, Outcome.UNDECODABLE)
-        record = self.reference.records.get(event.record_id)
+        record = self._reference.records.get(event.record_id)
         split = record.split if record else None
-        outcome = self.reference.apply(int(frame.offsets[row]), frame.keys[row], event)
+        outcome = self._reference.apply(int(frame.offsets[row]), frame.keys[row], event)
         if outcome in _NOT_COUNTED:
             return Referred(row, event, outcome)
-        record = self.reference.records[event.record_id]
+        record = self._reference.records[event.record_id]
         item = record.items.get(event.item_id) if outcome in _SETTING else None
         correction_id: str | None = getattr(event, "correction_id", None)
         return Referred(

@@ -65,6 +65,7 @@ class Things(_Arrays):
         "record": (np.int32, NO_RECORD),
         "known": (np.bool_, 0),
         "complex": (np.bool_, 0),
+        "dormant": (np.bool_, 0),
         "contract": (np.int32, 0),
         "split": (np.int32, -1),
         "exists": (np.bool_, 0),
@@ -86,6 +87,8 @@ class Things(_Arrays):
     """A record that some admitted event was about."""
     complex: Bools
     """A record that the reference fold keeps."""
+    dormant: Bools
+    """A complex record that it does not keep yet (see `ledger.columnar.dormant`)."""
     contract: Small
     split: Small
     exists: Bools

@@ -14,19 +14,26 @@ from hypothesis import strategies as st
 pytest.importorskip("polars")
 pytest.importorskip("pyarrow")
 
+import polars as pl
+
 from consumers.follower import Follower, Piece, Reset
+from ledger.columnar.delta import SCHEMAS, Delta
+from ledger.columnar.fold import ColumnarPartition
+from ledger.columnar.frame import Reader
+from ledger.columnar.replay import fetcher
+from ledger.columnar.restore import NEEDED, restore
 from ledger.core import canonical
 from ledger.core.contract import Unresolved
 from ledger.core.epochs import Epochs, live
 from ledger.core.events import Geometry
-from ledger.core.fold import attributes_of
+from ledger.core.fold import PartitionFold, attributes_of
 from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.logs.base import Batch, Log, Topic
 from tests.columnar.test_delta import CODEC, batch_of
-from tests.columnar.test_equality import PATIENT
-from tests.core.history import History
+from tests.columnar.test_equality import PATIENT, SIZES, pieces
+from tests.core.history import History, step
 from tests.core.strategies import Plan, play, wild_plans
 
 few = settings(max_examples=60, deadline=None, print_blob=True, suppress_health_check=PATIENT)
@@ -107,13 +114,20 @@ STEPS = st.lists(
 )
 
 
-def walked(history: History, partition: int, steps: Sequence[Step]) -> Sink:
+def walked(history: History, partition: int, steps: Sequence[Step], *, again: bool = False) -> Sink:
     """Follow a partition of the history as it grew: each batch as soon as it was there, with
-    governance as it was then, or some moves before or after.
+    governance as it was then, or some moves before or after. `again`: with a new follower for
+    each, restored from the rows.
     """
-    sink, follower = Sink(partition), Follower(dataset_of(history), partition)
+    sink, dataset = Sink(partition), dataset_of(history)
+    follower = Follower(dataset, partition)
+
+    def back(governance: Governance, partition: int, stop: int) -> tuple[int, ColumnarPartition]:
+        rows = delta_of(sink, live(governance, partition, stop))
+        return stop, restore(dataset, governance, partition, stop, rows)
+
     log, number = history.label_logs[partition], 0
-    heads = [*history.checkpoints, history.head()]
+    heads, known = [*history.checkpoints, history.head()], history.governed(0)
     while follower.offset < len(log):
         step = steps[number % len(steps)]
         number += 1
@@ -125,6 +139,9 @@ def walked(history: History, partition: int, steps: Sequence[Step]) -> Sink:
             sink.take(follower.advance(governance, stop))
         else:
             sink.take(follower.follow(governance, batch_of(log[stop - 1 : stop], partition)))
+        if again:
+            known = max(known, governance, key=lambda each: len(each.changes + each.rollbacks))
+            follower = Follower(dataset, partition, follower.offset, known, back)
         if number > 10 * len(log):
             raise AssertionError("it does not come to an end")
     sink.take(follower.advance(history.governed(), len(log)))
@@ -189,3 +206,60 @@ def test_the_rows_answer_every_covered_position(
         if epochs.covered(position):
             then = history.governed(position.governance)
             assert labels_at(sinks, then, position) == history.at(position).canonical()
+
+
+def delta_of(sink: Sink, spans: Sequence[tuple[int, int]]) -> Delta:
+    """The rows of these offsets, as what keeps them gives them back."""
+    return Delta(
+        *(
+            pl.DataFrame(
+                [rows[offset] for span in spans for offset in range(*span) if offset in rows],
+                schema=schema,
+                orient="row",
+            ).select(NEEDED[name])
+            for name, rows, schema in zip(Delta._fields, sink.rows, SCHEMAS, strict=True)
+        )
+    )
+
+
+def reference(history: History, governance: Governance, partition: int, stop: int) -> PartitionFold:
+    fold = PartitionFold(governance.contracts, partition, history.partitions)
+    for entry, is_live in history.spans(governance, partition, stop):
+        step(fold, entry, live=is_live)
+    return fold
+
+
+@many
+@given(wild_plans(), st.integers(1, 3), st.floats(0, 1), SIZES)
+def test_a_state_restored_is_the_state(plan: Plan, partitions: int, part: float, sizes: list[int]):
+    """At any cut, and after going on from there: what the reference fold knows."""
+    history = play(plan, partitions)
+    dataset, governance = dataset_of(history), history.governed()
+    epochs, reader = Epochs(governance), Reader(CODEC)
+    for sink in rebuilt(history, governance):
+        partition, log = sink.partition, history.label_logs[sink.partition]
+        cut = round(part * len(log))
+        number = epochs.epoch(partition, cut)
+        then = epochs.governances[number]
+        rows = delta_of(sink, live(then, partition, cut))
+        fetch = fetcher(dataset, partition)
+        whole = restore(dataset, then, partition, cut, rows).records(fetch)
+        assert whole == reference(history, then, partition, cut).records
+        state = restore(dataset, then, partition, cut, rows)
+        stop = next(
+            (each.stop for each in epochs.ranges(partition, len(log)) if each.epoch == number), cut
+        )
+        for entries in pieces(log[cut:stop], sizes):
+            batch = batch_of(entries, partition)
+            state.apply(reader.frame(batch.offsets, batch.keys, batch.values))
+        assert state.records(fetch) == reference(history, then, partition, stop).records
+
+
+@many
+@given(wild_plans(), STEPS, st.integers(1, 3))
+def test_stopping_and_going_on_changes_nothing(plan: Plan, steps: list[Step], partitions: int):
+    """A follower that is new for each batch, restored from the rows, gives the same rows."""
+    history = play(plan, partitions)
+    for expected in rebuilt(history, history.governed()):
+        found = walked(history, expected.partition, steps, again=True)
+        assert found.rows == expected.rows
