@@ -35,18 +35,19 @@ class Dormant:
         last = np.searchsorted(self._records, records, side="right")
         counts = last - first
         owners: Ints = np.repeat(np.arange(len(records)), counts)
-        rows = (first - np.cumsum(counts) + counts)[owners] + np.arange(len(owners))
+        rows: Ints = (first - np.cumsum(counts) + counts)[owners] + np.arange(len(owners))
         order = np.argsort(self._offsets[rows])
         rows, owners = rows[order], owners[order]
         fold.records.update((name, Record()) for name in names)
         told = rows[~self._refused[rows]]
         events = iter(fetch(self._offsets[told].tolist()))
         for row, owner in zip(rows.tolist(), owners.tolist(), strict=True):
+            name = names[int(owner)]
             if self._refused[row]:
-                record = fold.records[names[owner]]
+                record = fold.records[name]
                 record.contract_version = max(record.contract_version, int(self._said[row]))
                 continue
             offset, event = next(events)
             assert isinstance(event, LabelEvent)
-            outcome = fold.apply(offset, names[owner].encode(), event)
+            outcome = fold.apply(offset, name.encode(), event)
             assert not outcome.refused, (offset, outcome)

@@ -148,7 +148,7 @@ class _Restoring:
             np.maximum.at(things.contract, records, frame["said_under"].to_numpy())
         given = _mask(changes, pl.col("split").is_not_null())
         records = self.record_of_change[given][::-1]  # the first one stands
-        splits = codes_of(self.names.splits, changes["split"].filter(pl.Series(given)))
+        splits = _repeated(self.names.splits, changes["split"].filter(pl.Series(given)))
         things.split[records] = splits[::-1]
 
     def _items(self, simple: Bools) -> None:
@@ -213,26 +213,42 @@ class _Restoring:
         tables, names = self.state.tables, self.names
         interned = np.full(len(series), -1, np.int64)
         there = series.is_not_null()
-        interned[there.to_numpy()] = codes_of(names.labels, series.filter(there))
+        interned[there.to_numpy()] = _repeated(names.labels, series.filter(there))
         tables.know(names.actors, names.labels)
         return tables.label_codes(interned)
 
     def _actors(self, frame: pl.DataFrame) -> Ints:
-        codes = codes_of(self.names.actors, frame["actor"])
+        codes = _repeated(self.names.actors, frame["actor"])
         self.state.tables.know(self.names.actors, self.names.labels)
         return codes
 
 
 def codes_of(interner: Interner, strings: pl.Series) -> Ints:
     """The code of each string of a series without nulls."""
-    array: Any = strings.cast(pl.String).rechunk().to_arrow().cast(pa.large_string())
+    return _codes(interner, _arrow(strings))
+
+
+def _repeated(interner: Interner, strings: pl.Series) -> Ints:
+    """As `codes_of`, for strings of which few are distinct."""
+    found = _arrow(strings).dictionary_encode()
+    return _codes(interner, found.dictionary)[found.indices.to_numpy()]
+
+
+def _arrow(strings: pl.Series) -> Any:
+    return strings.cast(pl.String).rechunk().to_arrow().cast(pa.large_string())
+
+
+def _codes(interner: Interner, array: Any) -> Ints:
     if not len(array):
         return np.empty(0, np.int64)
     _, offsets, data = array.buffers()
     ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
     used = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
     padded = np.concatenate((used, np.zeros(PADDING, np.uint8)))
-    return interner.codes(padded, ends[:-1] - ends[0], np.diff(ends))
+    starts, lengths = ends[:-1] - ends[0], np.diff(ends)
+    parts = range(0, len(starts), ROWS)  # at once they would not fit the processor's cache
+    found = [interner.codes(padded, starts[i : i + ROWS], lengths[i : i + ROWS]) for i in parts]
+    return np.concatenate(found)
 
 
 def _both(things: Interner, frame: pl.DataFrame) -> tuple[Ints, Ints]:
