@@ -303,7 +303,9 @@ def murmur2(data: Bytes, starts: Ints, lengths: Ints) -> NDArray[np.uint32]:
     everywhere: Any = np.ndarray((len(data) - 3,), "V4", data, strides=(1,))
     whole = lengths & ~3
     for at in range(0, int(whole.max(initial=0)), 4):
-        rows = np.nonzero(whole > at)[0]
+        rows: Any = np.nonzero(whole > at)[0]
+        if len(rows) == len(starts):
+            rows = slice(None)  # as in most rounds: nothing has to be picked
         k = everywhere[starts[rows] + at].view("<u4") * _M
         k = (k ^ (k >> np.uint32(24))) * _M
         found[rows] = (found[rows] * _M) ^ k
