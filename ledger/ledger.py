@@ -34,7 +34,7 @@ from ledger.logs.base import Topic
 from ledger.reading import HEAD, Reading, Where
 from ledger.record import fold_record, home_of
 from ledger.settings import Settings, load
-from ledger.wiring import build_log, build_registry
+from ledger.wiring import build_log, build_registry, checkpoints_url
 from ledger.writer import Appended, Given, Writer
 
 PARTITIONS_DEFAULT = 4
@@ -48,7 +48,7 @@ class Ledger(Reading):
     """
 
     def __init__(self, dataset: Dataset, settings: Settings) -> None:
-        super().__init__(dataset)
+        super().__init__(dataset, checkpoints_url(settings))
         self.settings = settings
         self._writer = Writer(dataset, self.reader)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import NamedTuple, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
+
+import structlog
 
 from ledger import positions
 from ledger.core.events import VersionTagged
@@ -14,10 +17,11 @@ from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
 from ledger.core.position import Position
 from ledger.dataset import Dataset, Entry
-from ledger.errors import InvalidRequest
+from ledger.errors import CheckpointDamaged, CheckpointsUnavailable, InvalidRequest
 from ledger.history import History, history
 from ledger.logs.base import Topic
 from ledger.replay import (
+    COLUMNS_FROM,
     GovernanceReader,
     Observer,
     State,
@@ -25,9 +29,14 @@ from ledger.replay import (
     rebuild,
     replay,
 )
-from ledger.snapshot import Change, Snapshot
+from ledger.snapshot import Difference, Snapshot
 
+if TYPE_CHECKING:
+    from ledger.checkpoints.reader import Checkpoints
+
+Answer = TypeVar("Answer")
 Where = str | datetime | Position
+_say = structlog.get_logger("errata.checkpoints")
 HEAD = positions.HEAD
 
 
@@ -45,11 +54,20 @@ class Proof(NamedTuple):
 
 
 class Reading:
-    """Answers from the log alone; see `Ledger`, which opens it and writes."""
+    """Answers from the log, by way of checkpoints where they are; see `Ledger`, which opens it and
+    writes. What checkpoints answer is what a replay would, to the byte; where they are damaged or
+    cannot be reached, a warning says so and the log is replayed.
 
-    def __init__(self, dataset: Dataset) -> None:
+    Args:
+        dataset: the log.
+        checkpoints: where its checkpoints are, if any were made.
+    """
+
+    def __init__(self, dataset: Dataset, checkpoints: str | None = None) -> None:
         self.dataset = dataset
         self.reader = GovernanceReader(dataset)
+        self._place = checkpoints
+        self._opened: Checkpoints | None = None
 
     def resolve(self, at: Where = HEAD) -> Position:
         """The closed position that `at` names."""
@@ -74,21 +92,66 @@ class Reading:
         return tags[name].event
 
     def state(self, at: Where = HEAD, observe: Observer | None = None) -> State:
-        """Everything the fold knows at a position."""
-        return replay(self.dataset, self.resolve(at), observe)
+        """Everything the fold knows at a position.
+
+        Args:
+            at: the position.
+            observe: called with every entry up to the position and what became of it there.
+        """
+        position = self.resolve(at)
+        if observe is None:
+            found = self._stored(position, lambda stored, then: stored.state(then, position))
+            if found is not None:
+                return found.reference()
+        return replay(self.dataset, position, observe)
 
     def snapshot(self, at: Where = HEAD) -> Snapshot:
         """The labels at a position."""
-        return rebuild(self.dataset, self.resolve(at))
+        position = self.resolve(at)
+        found = self._stored(position, lambda stored, then: stored.snapshot(then, position))
+        return rebuild(self.dataset, position) if found is None else found
 
     def verify(self, names: Iterable[str] | None = None) -> Iterator[Proof]:
-        """Rebuild versions (all, by default) from the log and hold them against their tags."""
+        """Rebuild versions (all, by default) from the log alone and hold them against their tags:
+        a proof believes no checkpoint.
+        """
         for name in list(self.governance.tags) if names is None else names:
-            yield Proof(name, self.version(name).content_hash, self.snapshot(name))
+            snapshot = rebuild(self.dataset, self.resolve(name))
+            yield Proof(name, self.version(name).content_hash, snapshot)
 
-    def diff(self, before: Where, after: Where = HEAD) -> list[Change]:
+    def diff(self, before: Where, after: Where = HEAD) -> Difference:
         """The items whose canonical line differs between two positions, sorted by id."""
-        return list(self.snapshot(before).diff(self.snapshot(after)))
+        one, two = self.resolve(before), self.resolve(after)
+        longer = max(one, two, key=lambda position: sum(position.labels))
+        found = self._stored(longer, lambda stored, then: stored.diff(then, one, two))
+        return self.snapshot(one).diff(self.snapshot(two)) if found is None else found
+
+    @property
+    def checkpoints(self) -> Checkpoints | None:
+        """The checkpoints; None where none are, or the extra `frames` is missing."""
+        place = self._place
+        if self._opened is None and place and ("://" in place or Path(place).is_dir()):
+            try:
+                from ledger.checkpoints.reader import Checkpoints
+            except ImportError:
+                return None
+            self._opened = Checkpoints(place, self.dataset)
+        return self._opened
+
+    def _stored(
+        self, position: Position, ask: Callable[[Checkpoints, Governance], Answer | None]
+    ) -> Answer | None:
+        """What checkpoints answer; None where a replay has to. A short log is replayed sooner than
+        the libraries for checkpoints are loaded.
+        """
+        if sum(position.labels) < COLUMNS_FROM:
+            return None
+        try:
+            stored = self.checkpoints
+            return None if stored is None else ask(stored, self.governance.prefix(self.reader.stop))
+        except (CheckpointDamaged, CheckpointsUnavailable) as error:
+            _say.warning("the log is replayed", why=str(error))
+            return None
 
     def history(self, item_id: str, at: Where = HEAD) -> History:
         """Everything that was said of an item up to a position, and what became of it."""

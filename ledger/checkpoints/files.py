@@ -62,11 +62,6 @@ def open_files(url: str) -> Files:
     return Bucket(url, filesystem, path)
 
 
-def anything_at(url: str) -> bool:
-    """Whether there may be checkpoints, asked without loading or connecting to anything."""
-    return "://" in url or Path(url).is_dir()
-
-
 class Folder:
     """A folder of a local disk."""
 

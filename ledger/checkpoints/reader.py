@@ -1,0 +1,162 @@
+"""What checkpoints answer: snapshots and differences of covered positions, and states to fold on
+from. Everything else, and everything when they are damaged, is answered by replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from ledger.checkpoints.files import open_files
+from ledger.checkpoints.index import rows_at_hand
+from ledger.checkpoints.rows import COLUMNS, Rows, rows_of
+from ledger.checkpoints.store import Partition, Store, origin_of
+from ledger.checkpoints.timeline import Timeline
+from ledger.columnar.fold import ColumnarPartition
+from ledger.columnar.frame import Reader
+from ledger.columnar.replay import ROWS, ColumnarState, whole
+from ledger.columnar.restore import restore
+from ledger.columnar.snapshot import ColumnarDifference, ColumnarSnapshot
+from ledger.core.epochs import Epochs
+from ledger.core.governance import Governance
+from ledger.core.position import Position
+from ledger.dataset import Dataset
+from ledger.errors import CheckpointDamaged
+from ledger.logs.base import Topic
+
+_TRIES = 5
+
+
+class Checkpoints:
+    """The checkpoints of a dataset, for reading.
+
+    Args:
+        url: where they are.
+        dataset: the log they are of.
+
+    Every method raises `CheckpointDamaged` and `CheckpointsUnavailable`. Governance is always the
+    state at the end of what is known.
+    """
+
+    def __init__(self, url: str, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self.store = Store(open_files(url), origin_of(dataset))
+        self._parts: Sequence[Partition | None] = ()
+        self._line: tuple[Sequence[str], Timeline] | None = None
+
+    def snapshot(self, governance: Governance, position: Position) -> ColumnarSnapshot | None:
+        """The labels at a closed position; None where nothing that is stored helps."""
+        epochs = Epochs(governance)
+        line = self._covering(epochs, position)
+        if line is None:
+            helps = any(self._stops(epochs))
+            return self.state(governance, position).snapshot() if helps else None
+        then = governance.prefix(position.governance)
+        return ColumnarSnapshot(
+            position,
+            then.contract.version,
+            line.snapshot(then, position),
+            lambda: self.state(governance, position).reference(),
+        )
+
+    def diff(
+        self, governance: Governance, before: Position, after: Position
+    ) -> ColumnarDifference | None:
+        """What differs between two closed positions; None where one is not covered."""
+        line = self._covering(Epochs(governance), before, after)
+        if line is None:
+            return None
+        one, two = ((governance.prefix(each.governance), each) for each in (before, after))
+        return line.diff(one, two)
+
+    def state(self, governance: Governance, position: Position) -> ColumnarState:
+        """The state at a closed position: restored, and the rest of it folded."""
+        epochs, then = Epochs(governance), governance.prefix(position.governance)
+        dataset, reader = self._dataset, Reader(self._dataset.codec)
+        folds: list[ColumnarPartition] = []
+        for partition, stop in enumerate(position.labels):
+            done, fold = self.restore(epochs, then, partition, stop)
+            for span in then.spans(partition, stop):
+                start = max(span.start, done)
+                if start < span.stop:
+                    batches = dataset.log.read(Topic.LABELS, partition, start, span.stop)
+                    for batch in whole(batches, ROWS):
+                        frame = reader.frame(batch.offsets, batch.keys, batch.values)
+                        _ = fold.apply(frame) if span.live else fold.void(frame)
+            folds.append(fold)
+        return ColumnarState(dataset, position, then, folds)
+
+    def restore(
+        self, epochs: Epochs, governance: Governance, partition: int, stop: int
+    ) -> tuple[int, ColumnarPartition]:
+        """The state of the greatest `[0, offset)` that is stored, and that offset.
+
+        Args:
+            epochs: of all that is known of governance.
+            governance: a prefix of it, under which the fold goes on.
+            partition: which one.
+            stop: the offset is at most this.
+        """
+        for left in range(_TRIES, 0, -1):
+            part = self.store.partition(partition)
+            if part is None:
+                break
+            try:
+                found = part.restore(epochs, governance, stop)
+                state = restore(self._dataset, governance, partition, found.stop, found.delta)
+            except CheckpointDamaged:
+                if left == 1 or not self._replaced(part):
+                    raise
+            else:
+                return found.stop, state
+        dataset = self._dataset
+        return 0, ColumnarPartition(
+            governance.contracts, partition, dataset.partitions, dataset.codec
+        )
+
+    def reach(self, governance: Governance) -> tuple[int, ...]:
+        """How far each partition is stored, and right, as of now."""
+        self._parts = self.store.partitions()
+        return self._stops(Epochs(governance))
+
+    def _stops(self, epochs: Epochs) -> tuple[int, ...]:
+        return tuple(part.valid(epochs) if part else 0 for part in self._parts)
+
+    def _covering(self, epochs: Epochs, *positions: Position) -> Timeline | None:
+        """The timeline, if it answers these positions."""
+        for left in range(_TRIES, 0, -1):
+            if not self._reaches(epochs, positions):
+                self._parts = self.store.partitions()  # there may be more by now
+                if not self._reaches(epochs, positions):
+                    break
+            try:
+                return self._timeline()
+            except CheckpointDamaged:  # or a writer has put something further in its place
+                before, self._parts = self._parts, self.store.partitions()
+                if left == 1 or before == self._parts:
+                    raise
+        return None
+
+    def _reaches(self, epochs: Epochs, positions: Sequence[Position]) -> bool:
+        stops = self._stops(epochs)
+        return any(stops) and all(
+            all(mine <= stop for mine, stop in zip(each.labels, stops, strict=True))
+            and epochs.covered(each)
+            for each in positions
+        )
+
+    def _timeline(self) -> Timeline:
+        names = [part.manifest.name() for part in self._parts if part]
+        if self._line is None or self._line[0] != names:
+            self._line = names, Timeline(rows_at_hand(self.store.files, names, self._rows))
+        return self._line[1]
+
+    def _rows(self) -> Rows:
+        parts = [part for part in self._parts if part]
+        frame = pl.concat([part.rows("changes", columns=COLUMNS) for part in parts])
+        return rows_of(frame, self._dataset.partitions)
+
+    def _replaced(self, part: Partition) -> bool:
+        now = self.store.partition(part.manifest.partition)
+        return now is None or now.manifest != part.manifest

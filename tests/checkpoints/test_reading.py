@@ -1,0 +1,236 @@
+"""What is answered by way of checkpoints is what a replay answers, to the byte; and what is damaged
+is told and not believed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("polars")
+pytest.importorskip("pyarrow")
+
+from structlog.testing import capture_logs
+
+from consumers.follower import Follower, Piece, Reset
+from ledger import reading as ledger_reading
+from ledger import replay as reference
+from ledger.checkpoints.files import Folder
+from ledger.checkpoints.reader import Checkpoints
+from ledger.checkpoints.store import Store, origin_of
+from ledger.checkpoints.writer import CheckpointWriter
+from ledger.core.epochs import Epochs
+from ledger.core.position import Position
+from ledger.dataset import Dataset
+from ledger.errors import CheckpointDamaged
+from ledger.reading import Reading
+from ledger.replay import GovernanceReader
+from tests.columnar.test_replay import simple, stored
+from tests.core.history import History
+from tests.core.strategies import Plan, plans, play
+
+few = settings(
+    max_examples=10,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def keep(dataset: Dataset, place: Path, stops: Position | None = None, every: int = 7) -> None:
+    """Store what followers say, up to a position or the end."""
+    governance = GovernanceReader(dataset).refresh()
+    governance = governance.prefix(stops.governance if stops else 2**62)
+    ends = stops.labels if stops else dataset.log.ends(reference.Topic.LABELS)
+    epochs = Epochs(governance)
+    writer = CheckpointWriter(Store(Folder(place), origin_of(dataset)), every)
+    for partition, stop in enumerate(ends):
+        start = writer.stop(partition, epochs)
+        for said in Follower(dataset, partition, start, governance).advance(governance, stop):
+            if isinstance(said, Reset):
+                writer.reset(partition, said.start)
+            else:
+                assert isinstance(said, Piece)
+                writer.write(partition, said.delta, said.stop, said.met, epochs)
+        writer.flush(partition, epochs)
+
+
+@pytest.fixture
+def any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short logs are asked of checkpoints too."""
+    monkeypatch.setattr(ledger_reading, "COLUMNS_FROM", 0)
+
+
+def lines(dataset: Dataset, position: Position) -> bytes:
+    """The canonical bytes, from the log."""
+    return b"".join(reference.replay(dataset, position).snapshot().lines())
+
+
+@few
+@given(plan=plans(size=10), cut=st.floats(0, 1))
+def test_every_position(plan: Plan, cut: float, tmp_path_factory: pytest.TempPathFactory):
+    """Covered ones, ones beyond what is stored, and ones that another epoch reads: snapshots,
+    differences, and states with every record.
+    """
+    history = play(plan, 2)
+    folder = tmp_path_factory.mktemp("reading")
+    dataset = stored(history, folder / "log.db")
+    governance = history.governed()
+    closed = [each for each in history.checkpoints if governance.closed(each)]
+    keep(dataset, folder / "cp", closed[int(cut * (len(closed) - 1))])
+    asked = Checkpoints(str(folder / "cp"), dataset)
+    whole = GovernanceReader(dataset).refresh()
+    for before, after in zip(closed[::4], closed[::-4], strict=False):
+        found = asked.snapshot(whole, after)
+        expected = reference.replay(dataset, after)
+        if found is not None:
+            assert bytes(found.canonical()) == lines(dataset, after)
+            assert list(found.rows) == list(expected.snapshot().rows)
+        changed = asked.diff(whole, before, after)
+        if changed is not None:
+            plain = reference.replay(dataset, before).snapshot().diff(expected.snapshot())
+            assert changed.to_arrow().equals(plain.to_arrow())
+            assert [c.kind for c in changed] == [c.kind for c in plain]
+        state = asked.state(whole, after).reference()
+        assert [fold.records for fold in state.partitions] == [
+            fold.records for fold in expected.partitions
+        ]
+
+
+@few
+@given(plan=plans(size=10), cut=st.floats(0, 1))
+def test_a_writer_goes_on(plan: Plan, cut: float, tmp_path_factory: pytest.TempPathFactory):
+    """What was stored up to a position, and then on to the end, answers like what was stored at
+    once.
+    """
+    history = play(plan, 2)
+    folder = tmp_path_factory.mktemp("reading")
+    dataset = stored(history, folder / "log.db")
+    closed = [each for each in history.checkpoints if history.governed().closed(each)]
+    keep(dataset, folder / "cp", closed[int(cut * (len(closed) - 1))])
+    keep(dataset, folder / "cp")
+    keep(dataset, folder / "once")
+    governance = GovernanceReader(dataset).refresh()
+    asked, once = (Checkpoints(str(folder / name), dataset) for name in ("cp", "once"))
+    assert asked.reach(governance) == once.reach(governance) == history.head().labels
+    for position in closed[::3]:
+        one, two = asked.snapshot(governance, position), once.snapshot(governance, position)
+        assert (one and bytes(one.canonical())) == (two and bytes(two.canonical()))
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> tuple[History, Dataset, Path]:
+    """A history on a log, with checkpoints."""
+    history = simple(60)
+    dataset = stored(history, tmp_path / "log.db")
+    keep(dataset, tmp_path / "cp", every=1000)
+    return history, dataset, tmp_path / "cp"
+
+
+def first(place: Path, pattern: str) -> Path:
+    return sorted(place.glob(pattern))[0]
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a flipped bit": (lambda place: flip(first(place, "*/changes/*.parquet")), "is damaged"),
+    "a torn file": (
+        lambda place: first(place, "*/changes/*.parquet").write_bytes(b"PAR1"),
+        "4 bytes of",
+    ),
+    "a missing file": (lambda place: first(place, "*/changes/*.parquet").unlink(), "is missing"),
+    "a flipped bit in a manifest": (lambda place: flip(first(place, "*/manifest/*")), "is damaged"),
+    "a torn manifest": (lambda place: first(place, "*/manifest/*").write_bytes(b"{"), "is damaged"),
+}
+
+
+@pytest.mark.usefixtures("any_length")
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_told_and_the_log_replayed(kept: tuple[History, Dataset, Path], damage: str):
+    history, dataset, place = kept
+    act, words = DAMAGE[damage]
+    act(place)
+    with capture_logs() as logs:
+        found = Reading(dataset, str(place)).snapshot(history.head())
+    assert b"".join(found.lines()) == lines(dataset, history.head())
+    (said,) = [each["why"] for each in logs if each["log_level"] == "warning"]
+    assert words in said
+    assert "errata rebuild --checkpoints" in said
+    assert str(place) in said
+    with pytest.raises(CheckpointDamaged, match="labels-000"):
+        Checkpoints(str(place), dataset).snapshot(history.governed(), history.head())
+
+
+@pytest.mark.usefixtures("any_length")
+def test_checkpoints_of_another_log(kept: tuple[History, Dataset, Path], tmp_path: Path):
+    """Equal in all but the topic's id, they are not believed."""
+    history, _, place = kept
+    (tmp_path / "other").mkdir()
+    other = stored(history, tmp_path / "other" / "log.db")
+    with pytest.raises(CheckpointDamaged, match="is of another log: of dataset 'd', topic "):
+        Checkpoints(str(place), other).snapshot(history.governed(), history.head())
+    with capture_logs() as logs:
+        assert len(Reading(other, str(place)).snapshot(history.head())) == 60
+    assert logs
+
+
+def test_checkpoints_of_a_newer_release(
+    kept: tuple[History, Dataset, Path], monkeypatch: pytest.MonkeyPatch
+):
+    history, dataset, place = kept
+    shutil.rmtree(place)
+    with monkeypatch.context() as patch:
+        patch.setattr("ledger.checkpoints.writer.Manifest", newer)
+        keep(dataset, place)
+    with pytest.raises(CheckpointDamaged, match="has format 2, of a newer release"):
+        Checkpoints(str(place), dataset).snapshot(history.governed(), history.head())
+
+
+def newer(**fields: object) -> object:
+    from ledger.checkpoints.manifest import Manifest
+
+    return Manifest(**{**fields, "format": 2})  # type: ignore[arg-type]
+
+
+def test_a_damaged_timeline_is_made_again(kept: tuple[History, Dataset, Path]):
+    history, dataset, place = kept
+    governance = history.governed()
+    expected = lines(dataset, history.head())
+    whole: list[bytes] = []
+    for _ in range(3):
+        found = Checkpoints(str(place), dataset).snapshot(governance, history.head())
+        assert found is not None
+        assert bytes(found.canonical()) == expected
+        (made,) = place.glob("timeline/*")
+        whole.append(made.read_bytes())
+        flip(made)
+        assert made.read_bytes() != whole[-1]
+    assert len(set(whole)) == 1
+
+
+@pytest.mark.usefixtures("any_length")
+def test_a_reader_sees_what_is_stored_later(kept: tuple[History, Dataset, Path]):
+    """Also while a writer joins the files that it has read."""
+    history, dataset, place = kept
+    book = Reading(dataset, str(place))
+    assert len(book.snapshot()) == 60
+    for i in range(3):
+        entry = history.item(f"later{i}", "owl")
+        reference_message = dataset.message(entry.event)
+        dataset.append(reference.Topic.LABELS, [reference_message])
+        keep(dataset, place, every=1000)
+        assert len(book.snapshot()) == 61 + i
+        assert book.checkpoints is not None
+        assert book.checkpoints.reach(book.governance) == tuple(
+            dataset.log.ends(reference.Topic.LABELS)
+        )
