@@ -107,7 +107,8 @@ class GovernanceReader:
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
-        self._read = 0
+        self.stop = 0
+        """The end of what was read."""
         self.state = Governance(dataset.partitions, partial(first_use, dataset))
         self.outcomes: dict[int, Outcome] = {}
         """What became of the event at each offset."""
@@ -115,9 +116,9 @@ class GovernanceReader:
     def refresh(self) -> Governance:
         """Read what is new, and return the state."""
         end = self._dataset.log.ends(Topic.GOVERNANCE)[0]
-        for entry in self._dataset.entries(Topic.GOVERNANCE, 0, self._read, end):
+        for entry in self._dataset.entries(Topic.GOVERNANCE, 0, self.stop, end):
             self.outcomes[entry.offset] = _apply(self.state, entry)
-        self._read = max(end, self._read)
+        self.stop = max(end, self.stop)
         return self.state
 
 

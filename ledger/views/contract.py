@@ -21,8 +21,9 @@ from ledger.core.governance import Change, Governance
 from ledger.door import as_fields
 from ledger.views.file import Connection
 from ledger.views.present import ITEMS, as_numbers
+from ledger.views.tables import keyed
 
-_READ = {name: ITEMS[name] for name in ("partition", "offset", *READ)} | {"coordinates": pl.String}
+_READ = {"id": pl.Int64, **{name: ITEMS[name] for name in READ}, "coordinates": pl.String}
 _MAPPED = {"label": pl.String, "contract": pl.Int32, "label_now": pl.String, "by_item": pl.Boolean}
 
 
@@ -79,31 +80,30 @@ def write(connection: Connection, known: Known) -> None:
     connection.rows("DELETE FROM mappings")
     connection.insert("mappings", known.mappings.cast({"by_item": pl.Int32}))
     connection.rows("DELETE FROM split_items")
-    _ask(connection, known, "SELECT partition, offset FROM items")
+    _ask(connection, known, "SELECT id FROM items")
 
 
 def split_items(connection: Connection, known: Known, touched: pl.DataFrame) -> None:
     """Ask the items that were touched, rows of changes or items, what their split makes of them."""
     if not len(known.asked) or not len(touched):
         return
-    key = "item_offset" if "item_offset" in touched.columns else "offset"
+    offset = "item_offset" if "item_offset" in touched.columns else "offset"
     connection.rows("DROP TABLE IF EXISTS temp.asked")
-    connection.rows("CREATE TEMP TABLE asked (partition, offset, PRIMARY KEY (partition, offset))")
-    connection.insert("asked", touched.select("partition", offset=key).unique())
-    some = "SELECT partition, offset FROM asked"
-    connection.rows(f"DELETE FROM split_items WHERE (partition, offset) IN ({some})")
-    _ask(connection, known, some)
+    connection.rows("CREATE TEMP TABLE asked (id INTEGER PRIMARY KEY)")
+    connection.insert("asked", keyed(touched.select("partition", offset=offset).unique()))
+    connection.rows("DELETE FROM split_items WHERE id IN (SELECT id FROM asked)")
+    _ask(connection, known, "SELECT id FROM asked")
 
 
 def _ask(connection: Connection, known: Known, some: str) -> None:
     if not len(known.asked):
         return
-    source = f"""items WHERE (partition, offset) IN ({some}) AND unresolved IS NULL
+    source = f"""items WHERE id IN ({some}) AND unresolved IS NULL
         AND (label, contract) IN (SELECT label, contract FROM mappings WHERE by_item)"""
     items = as_numbers(connection.frame(_READ, source))
     governance = known.governance
     now = labels_now(items, governance.contracts, governance.contract.version)
-    connection.insert("split_items", items.select("partition", "offset", label_now=now))
+    connection.insert("split_items", items.select("id", label_now=now))
 
 
 def _contract(governance: Governance) -> Iterator[tuple[Any, ...]]:

@@ -34,6 +34,7 @@ from ledger.errors import ConfigurationError, ViewsDamaged, ViewsUnavailable
 
 SQLITE_MIN = (3, 51, 3)
 _BUSY_MS = 30_000
+_PAGE_BYTES = 8 * 1024
 _CACHE_KIB = 64 * 1024
 _NOT_NOW = ("locked", "busy", "full", "i/o error", "failed to open", "unable to open", "readonly")
 _SIDES = ("", "-wal", "-shm", "-journal")
@@ -55,6 +56,7 @@ class Connection:
             self._connection = dbapi.connect(uri, autocommit=True)
             self._cursor = self._connection.cursor()
         self.rows(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        self.rows(f"PRAGMA page_size = {_PAGE_BYTES}")
         self.rows(f"PRAGMA cache_size = -{_CACHE_KIB}")
         if not readonly:
             self._refuse_old_library()
@@ -130,8 +132,7 @@ class Connection:
         try:
             yield
         except (adbc_driver_manager.Error, OSError) as error:
-            said = str(error).partition("\n")[0].rpartition(": ")[2]
-            raise told(self.file, said) from error
+            raise told(self.file, str(error).partition("\n")[0]) from error
 
 
 def browse(file: Path, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
@@ -148,7 +149,9 @@ def browse(file: Path, query: str, values: Sequence[Any]) -> list[dict[str, Any]
 
 def told(path: Path, said: str) -> ViewsDamaged | ViewsUnavailable:
     """What SQLite said, in words that tell what to do."""
-    if any(each in said.lower() for each in _NOT_NOW):
+    not_now = any(each in said.lower() for each in _NOT_NOW)
+    said = said.rpartition(": ")[2]
+    if not_now:
         return ViewsUnavailable(f"the views at {path} cannot be read or written now: {said}")
     return ViewsDamaged(
         f"the views at {path} are damaged, or none of ours: {said}. They are disposable: delete "
@@ -182,11 +185,28 @@ def install(path: Path, file: Path, *, over: bool) -> bool:
     return True
 
 
+def replace(path: Path, file: Path) -> None:
+    """Let the path lead to the file, and remove the one that it led to."""
+    before = current(path)
+    install(path, file, over=True)
+    if before is None:
+        return
+    if before == path.parent.resolve() / path.name:  # it was no link: its name is the link's now
+        for side in _SIDES[1:]:
+            _unlink(f"{before}{side}")
+    else:
+        remove(before)
+
+
 def remove(file: Path) -> None:
     """Remove a file with what stands beside it. Who has it open can go on reading it."""
     for side in _SIDES:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{file}{side}")
+        _unlink(f"{file}{side}")
+
+
+def _unlink(name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name)
 
 
 def remove_leftovers(path: Path) -> None:
@@ -198,8 +218,7 @@ def remove_leftovers(path: Path) -> None:
         for side in _SIDES:
             name = name.removesuffix(side)
         if left.fullmatch(name) and (kept is None or name != kept.name):
-            with contextlib.suppress(FileNotFoundError):
-                each.unlink()
+            _unlink(str(each))
 
 
 @contextmanager

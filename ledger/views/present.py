@@ -14,10 +14,11 @@ from typing import Any
 import polars as pl
 
 from ledger.columnar.delta import CHANGES
+from ledger.views.schema import PARTITION
 
 Spans = list[tuple[int, int]]
 """The live ranges `[start, stop)` of a partition, ascending."""
-FOREVER = 2**62
+FOREVER = PARTITION
 """The end of the last live range: whatever comes is live."""
 
 _ITEM = ("partition", "item_offset")
@@ -38,11 +39,9 @@ ITEMS: Mapping[str, Any] = {
     "changed": pl.Int64,
     "timestamp_ms": pl.Int64,
 }
-NEEDED = [
-    name
-    for name in CHANGES
-    if name in {"offset", "item_offset", "outcome", *ITEMS} - {"registered", "changed"}
-]
+CHANGED: Mapping[str, Any] = {
+    name: kind for name, kind in CHANGES.items() if name in {"item_offset", "outcome", *ITEMS}
+}
 """The columns of CHANGES that `items` reads."""
 
 
@@ -75,6 +74,12 @@ def items(changes: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def telling(changes: pl.DataFrame) -> pl.DataFrame:
+    """The changes that `items` still needs: registrations, and the last of each item."""
+    last = changes.select(pl.struct(_ITEM).is_last_distinct()).to_series()
+    return changes.filter(last | (pl.col("outcome") != "applied"))
+
+
 def standing(reviews: pl.DataFrame) -> pl.DataFrame:
     """What live reviews make of their corrections, by the offset of each: partition,
     correction_offset, status, and by whom, where and when it was decided (null while it is open).
@@ -95,11 +100,13 @@ def standing(reviews: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def stand(corrections: pl.DataFrame, reviews: pl.DataFrame) -> pl.DataFrame:
-    """Live corrections with what the reviews make of them."""
-    found = standing(reviews).rename({"correction_offset": "offset"})
+def stand(corrections: pl.DataFrame, reviews: pl.DataFrame, spans: Spans) -> pl.DataFrame:
+    """Corrections with what the reviews make of them, where both are live; `void` are others."""
+    alive = live(spans)
+    found = standing(reviews.filter(alive)).rename({"correction_offset": "offset"})
     joined = corrections.join(found, on=("partition", "offset"), how="left")
-    return joined.with_columns(pl.col("status").fill_null("proposed")).sort("partition", "offset")
+    status = pl.when(alive).then(pl.col("status").fill_null("proposed")).otherwise(pl.lit("void"))
+    return joined.with_columns(status).sort("partition", "offset")
 
 
 def live(spans: Spans) -> pl.Expr:

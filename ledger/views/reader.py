@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, Self
 
 import polars as pl
 
-from ledger.columnar.delta import CHANGES
 from ledger.columnar.now import READ, labels_now
 from ledger.columnar.snapshot import COLUMNS
 from ledger.core.epochs import live
@@ -25,12 +24,11 @@ from ledger.logs.base import Topic
 from ledger.views import file, present, tables
 from ledger.views.contract import Known
 from ledger.views.file import Connection
+from ledger.views.schema import PARTITION
 from ledger.views.tables import Place
 
 Fields = dict[str, Any]
-_TYPES = {**CHANGES, "coordinates": pl.String}
-_CHANGES = {name: _TYPES[name] for name in present.NEEDED}
-_TOLD = ("changes", "corrections", "reviews", "refusals")
+_CHANGES = {**present.CHANGED, "coordinates": pl.String}
 
 
 class Told(NamedTuple):
@@ -74,8 +72,7 @@ class View:
     @property
     def position(self) -> Position:
         """How far the rows go: by partition, and of governance. It need not be closed."""
-        labels = tuple(self.place(each).offset for each in range(self.partitions))
-        return Position(labels, tables.place_of(self.connection, Topic.GOVERNANCE, 0).offset)
+        return tables.position_of(self.connection)
 
     def place(self, partition: int) -> Place:
         """Where a partition stands."""
@@ -115,12 +112,13 @@ class View:
         )
 
     def changes(self, partition: int, spans: present.Spans) -> pl.DataFrame:
-        """The changes of a partition in some ranges, with the columns of `present.NEEDED`."""
+        """The changes of a partition in some ranges, with the columns of `present.CHANGED`."""
         parts = [
             self.connection.frame(
                 _CHANGES,
-                "(SELECT * FROM changes WHERE partition = ? AND offset >= ? AND offset < ?)",
-                (partition, start, stop),
+                f"""(SELECT *, item % {PARTITION} AS item_offset FROM changes
+                    WHERE id >= ? AND id < ? ORDER BY id)""",
+                (partition * PARTITION + start, partition * PARTITION + stop),
             )
             for start, stop in spans
         ]
@@ -138,27 +136,22 @@ class View:
         """The corrections with this id; ids are unique within a record, but for void ones."""
         return self._all("SELECT * FROM corrections WHERE correction_id = ?", (correction_id,))
 
-    def reviews(self, partition: int, correction_offset: int) -> list[Fields]:
-        """What counted on a correction, in order."""
-        return self._all(
-            "SELECT * FROM reviews WHERE partition = ? AND correction_offset = ? ORDER BY offset",
-            (partition, correction_offset),
-        )
+    def reviews(self, correction: int) -> list[Fields]:
+        """What counted on the correction with this `id`, in order."""
+        return self._all("SELECT * FROM reviews WHERE correction = ? ORDER BY id", (correction,))
 
     def told(self, record_id: str) -> list[Told]:
         """Where everything was said of a record, in order; an event that was refused before its
         record could be known is not among it.
         """
-        first, last = record_id + "#", record_id + "$"
-        parts = [
-            f"SELECT partition, offset, '{table}' FROM {table} WHERE item_id = ?1"
-            f" UNION SELECT partition, offset, '{table}' FROM {table}"
-            " WHERE item_id > ?2 AND item_id < ?3"
-            for table in _TOLD[:-1]
-        ]
-        parts.append("SELECT partition, offset, 'refusals' FROM refusals WHERE record_id = ?1")
-        query = " UNION ".join(parts) + " ORDER BY 1, 2, 3"
-        return [Told(*row) for row in self.connection.rows(query, (record_id, first, last))]
+        theirs = "(item_id = ?1 OR (item_id > ?1 || '#' AND item_id < ?1 || '$'))"
+        query = f"""SELECT id, 'changes' AS name FROM changes WHERE {theirs}
+            UNION SELECT id, 'corrections' FROM corrections WHERE {theirs}
+            UNION SELECT id, 'reviews' FROM reviews
+                WHERE correction IN (SELECT id FROM corrections WHERE {theirs})
+            UNION SELECT id, 'refusals' FROM refusals WHERE record_id = ?1"""
+        query = f"SELECT id / {PARTITION}, id % {PARTITION}, name FROM ({query}) ORDER BY id, name"
+        return [Told(*row) for row in self.connection.rows(query, (record_id,))]
 
     def close(self) -> None:
         """Release the file."""

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import polars as pl
 
-from ledger.columnar.delta import CHANGES, REVIEWS
+from ledger.columnar.delta import REVIEWS
 from ledger.views import present
 from ledger.views.file import Connection
 from ledger.views.present import Spans
+from ledger.views.schema import PARTITION
 from ledger.views.tables import insert, settle
 
 _ROWS = ("changes", "corrections", "reviews", "refusals")
 _TOUCHED = """(touched AS t JOIN {table} AS c ON c.item_id = t.record_id
     OR (c.item_id > t.record_id || '#' AND c.item_id < t.record_id || '$'))"""
-_CHANGES = {name: CHANGES[name] for name in present.NEEDED} | {"coordinates": pl.String}
+_CHANGES = {**present.CHANGED, "coordinates": pl.String}
 _REVIEWS = {
     name: REVIEWS[name]
     for name in ("partition", "offset", "timestamp_ms", "actor", "correction_offset", "outcome")
@@ -41,21 +42,16 @@ def align(
     """
     for table in ("touched", "decided"):
         connection.rows(f"DROP TABLE IF EXISTS temp.{table}")
-    within = _within(changed)
+    within = _within(partition, changed)
     connection.rows(
-        f"""CREATE TEMP TABLE touched AS SELECT DISTINCT record_id FROM changes
-            WHERE partition = {partition} AND {within}"""
+        f"CREATE TEMP TABLE touched AS SELECT DISTINCT record_id FROM changes WHERE {within}"
     )
     connection.rows(
-        f"""CREATE TEMP TABLE decided AS
-            SELECT offset FROM corrections WHERE partition = {partition} AND {within}
-            UNION SELECT correction_offset FROM reviews WHERE partition = {partition} AND {within}
-        """
+        f"""CREATE TEMP TABLE decided AS SELECT id FROM corrections WHERE {within}
+            UNION SELECT correction FROM reviews WHERE {within}"""
     )
     for table in _ROWS:
-        connection.rows(
-            f"DELETE FROM {table} WHERE partition = ? AND offset >= ?", (partition, start)
-        )
+        connection.rows(f"DELETE FROM {table} WHERE {_within(partition, [(start, PARTITION)])}")
     _stand(connection, partition, spans)
     return _items(connection, partition, spans)
 
@@ -63,14 +59,13 @@ def align(
 def _items(connection: Connection, partition: int, spans: Spans) -> pl.DataFrame:
     rows = connection.frame(
         _CHANGES,
-        f"""(SELECT c.* FROM {_TOUCHED.format(table="changes")}
-            WHERE c.partition = {partition} ORDER BY c.offset)""",
+        f"""(SELECT c.*, c.item % {PARTITION} AS item_offset
+            FROM {_TOUCHED.format(table="changes")} ORDER BY c.id)""",
     )
     items = present.items(present.as_numbers(rows.filter(present.live(spans))))
     for table in ("split_items", "items"):
         connection.rows(
-            f"""DELETE FROM {table} WHERE (partition, offset) IN
-                (SELECT c.partition, c.offset FROM {_TOUCHED.format(table="items")})"""
+            f"DELETE FROM {table} WHERE id IN (SELECT c.id FROM {_TOUCHED.format(table='items')})"
         )
     insert(connection, "items", items)
     return items
@@ -80,24 +75,19 @@ def _stand(connection: Connection, partition: int, spans: Spans) -> None:
     """What became of the corrections whose standing may differ."""
     corrections = connection.frame(
         {"partition": pl.Int32, "offset": pl.Int64},
-        f"corrections WHERE partition = {partition} AND offset IN (SELECT offset FROM decided)",
+        "corrections WHERE id IN (SELECT id FROM decided)",
     )
     reviews = connection.frame(
         _REVIEWS,
-        f"""(SELECT * FROM reviews WHERE partition = {partition}
-            AND correction_offset IN (SELECT offset FROM decided) ORDER BY offset)""",
+        f"""(SELECT *, correction % {PARTITION} AS correction_offset FROM reviews
+            WHERE correction IN (SELECT id FROM decided) ORDER BY id)""",
     )
-    found = present.stand(corrections, reviews.filter(present.live(spans)))
-    void = pl.when(present.live(spans))
-    settle(
-        connection,
-        found.with_columns(
-            void.then("status").otherwise(pl.lit("void")).alias("status"),
-            *(void.then(name) for name in ("decided_by", "decided_offset", "decided_ms")),
-        ).rename({"offset": "correction_offset"}),
-    )
+    found = present.stand(corrections, reviews, spans)
+    settle(connection, found.rename({"offset": "correction_offset"}))
 
 
-def _within(ranges: Spans) -> str:
-    parts = [f"offset >= {start} AND offset < {stop}" for start, stop in ranges]
+def _within(partition: int, ranges: Spans) -> str:
+    """Which ids are those of the ranges."""
+    first = partition * PARTITION
+    parts = [f"id >= {first + start} AND id < {first + stop}" for start, stop in ranges]
     return f"({' OR '.join(parts)})" if parts else "FALSE"

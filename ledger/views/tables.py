@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ledger.columnar.delta import Delta
+from ledger.columnar.delta import SCHEMAS, Delta
+from ledger.columnar.restore import NEEDED
+from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.errors import ViewsDamaged
 from ledger.logs.base import Topic
@@ -14,20 +16,31 @@ from ledger.views import present, schema
 from ledger.views.file import Connection
 from ledger.views.present import Spans
 
-_UPSERT = """ON CONFLICT (partition, offset) DO UPDATE SET
+_UPSERT = """ON CONFLICT (id) DO UPDATE SET
     label = excluded.label, unresolved = excluded.unresolved, contract = excluded.contract,
     geometry_type = excluded.geometry_type, coordinates = excluded.coordinates,
     split = coalesce(split, excluded.split),
     attributes = coalesce(attributes, excluded.attributes),
     registered = coalesce(registered, excluded.registered),
     changed = excluded.changed, timestamp_ms = excluded.timestamp_ms"""
+_IDS = {
+    "offset": "id",
+    "item_offset": "item",
+    "correction_offset": "correction",
+    "registered": "registered",
+    "changed": "changed",
+    "decided_offset": "decided",
+}
 _SHARE = (
     "UPDATE items SET split = ? WHERE item_id = ? AND split IS NULL",
     "UPDATE items SET split = ? WHERE item_id > ? AND item_id < ? AND split IS NULL",
 )
 _TAKE = """UPDATE items SET split = (SELECT of.split FROM items AS of WHERE of.split IS NOT NULL
     AND (of.item_id = ? OR (of.item_id > ? AND of.item_id < ?)) LIMIT 1)
-    WHERE partition = ? AND offset = ?"""
+    WHERE id = ?"""
+
+
+ALL = [(0, present.FOREVER)]
 
 
 class Place(NamedTuple):
@@ -41,7 +54,7 @@ class Place(NamedTuple):
 
 
 def create(connection: Connection, dataset: Dataset) -> None:
-    """Make the tables, without indexes, of a view that has read nothing yet."""
+    """Make the tables, without what `schema.finish` adds, of a view that has read nothing yet."""
     for statement in schema.tables():
         connection.rows(statement)
     for row in describe(dataset).items():
@@ -50,7 +63,7 @@ def create(connection: Connection, dataset: Dataset) -> None:
     for topic, partition in [(Topic.GOVERNANCE.value, 0), *places]:
         connection.rows("INSERT INTO progress VALUES (?, ?, 0, 0, 0)", (topic, partition))
     for partition in range(dataset.partitions):
-        write_spans(connection, partition, [(0, present.FOREVER)])
+        write_spans(connection, partition, ALL)
 
 
 def describe(dataset: Dataset) -> dict[str, str]:
@@ -92,6 +105,13 @@ def place_of(connection: Connection, topic: Topic, partition: int) -> Place:
     return Place(*rows[0])
 
 
+def position_of(connection: Connection) -> Position:
+    """How far every partition stands, and governance. It need not be closed."""
+    rows = connection.rows("SELECT topic, offset FROM progress ORDER BY partition")
+    labels = tuple(offset for topic, offset in rows if topic == Topic.LABELS)
+    return Position(labels, next(offset for topic, offset in rows if topic == Topic.GOVERNANCE))
+
+
 def put_place(connection: Connection, topic: Topic, partition: int, place: Place) -> None:
     """Let a partition stand there."""
     connection.rows(
@@ -119,7 +139,7 @@ def add(connection: Connection, delta: Delta) -> None:
     insert(connection, "changes", delta.changes)
     insert(connection, "reviews", delta.reviews)
     insert(connection, "refusals", delta.refusals)
-    insert(connection, "corrections", present.stand(delta.corrections, delta.reviews))
+    insert(connection, "corrections", present.stand(delta.corrections, delta.reviews, ALL))
     decided = present.standing(delta.reviews)
     before = decided.join(
         delta.corrections, left_on="correction_offset", right_on="offset", how="anti"
@@ -131,8 +151,38 @@ def add(connection: Connection, delta: Delta) -> None:
         _share_splits(connection, items, int(delta.changes["offset"][0]))
 
 
+def rows(connection: Connection, partition: int, spans: Spans) -> Delta:
+    """The rows of some ranges of a partition, as far as a fold is restored from them: the columns
+    that `ledger.columnar.restore` needs.
+    """
+    return Delta(*(_rows(connection, table, partition, spans) for table in Delta._fields))
+
+
+def _rows(connection: Connection, table: str, partition: int, spans: Spans) -> pl.DataFrame:
+    kinds = dict(zip(Delta._fields, SCHEMAS, strict=True))[table]
+    types = {name: kinds[name] for name in NEEDED[table]}
+    first = partition * schema.PARTITION
+    offsets = "".join(
+        f", {name} % {schema.PARTITION} AS {offset}"
+        for offset, name in _IDS.items()
+        if offset in types and offset != "offset"
+    )
+    parts = [
+        connection.frame(
+            types,
+            f"(SELECT *{offsets} FROM {table} WHERE id >= ? AND id < ? ORDER BY id)",
+            (first + start, first + stop),
+        )
+        for start, stop in spans
+    ]
+    return pl.concat([pl.DataFrame(schema=types), *parts])
+
+
 def insert(connection: Connection, table: str, frame: pl.DataFrame, more: str = "") -> None:
     """Insert rows; what the table computes itself is left out."""
+    frame = keyed(frame)
+    if table == "reviews":
+        frame = frame.drop("correction_id", "item_id")
     if table != "refusals":
         frame = frame.drop("record_id")
     if "coordinates" in frame.columns:
@@ -140,15 +190,20 @@ def insert(connection: Connection, table: str, frame: pl.DataFrame, more: str = 
     connection.insert(table, frame, more)
 
 
+def keyed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Offsets as ids; see `ledger.views.schema`."""
+    first = pl.col("partition").cast(pl.Int64) * schema.PARTITION
+    ids = {offset: name for offset, name in _IDS.items() if offset in frame.columns}
+    made = frame.with_columns((first + pl.col(offset)).alias(offset) for offset in ids)
+    return made.rename(ids).drop("partition")
+
+
 def settle(connection: Connection, standing: pl.DataFrame) -> None:
     """Say what became of corrections; `standing` has the columns of `present.standing`."""
     connection.many(
-        """UPDATE corrections SET status = ?, decided_by = ?, decided_offset = ?, decided_ms = ?
-            WHERE partition = ? AND offset = ?""",
-        standing.select(
-            *("status", "decided_by", "decided_offset", "decided_ms"),
-            *("partition", "correction_offset"),
-        ),
+        """UPDATE corrections SET status = ?, decided_by = ?, decided = ?, decided_ms = ?
+            WHERE id = ?""",
+        keyed(standing).select("status", "decided_by", "decided", "decided_ms", "correction"),
     )
 
 
@@ -167,4 +222,6 @@ def _share_splits(connection: Connection, items: pl.DataFrame, since: int) -> No
     connection.many(_SHARE[0], regions.select("split", "record_id"))
     connection.many(_SHARE[1], gave.select("split", *bounds))
     new = items.filter(pl.col("split").is_null() & (pl.col("offset") >= since))
-    connection.many(_TAKE, new.select("record_id", *bounds, "partition", "offset"))
+    connection.many(
+        _TAKE, keyed(new.with_columns(bounds)).select("record_id", "first", "last", "id")
+    )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ledger.columnar.delta import Delta
 from ledger.core.epochs import live
+from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.errors import LedgerError, ViewsUnavailable
 from ledger.logs.base import Topic
@@ -50,9 +51,23 @@ class ViewWriter:
         """Release the file."""
         self._connection.close()
 
+    @property
+    def replaced(self) -> bool:
+        """Whether the path leads to another file by now, or nowhere."""
+        return _identity(self.path) != self._identity
+
+    @property
+    def position(self) -> Position:
+        """How far the view goes, whoever wrote it."""
+        return tables.position_of(self._connection)
+
     def place(self, partition: int) -> Place:
         """Where a partition stands."""
         return tables.place_of(self._connection, Topic.LABELS, partition)
+
+    def rows(self, partition: int, spans: Spans) -> Delta:
+        """The rows of some ranges of a partition, of which a fold is restored."""
+        return tables.rows(self._connection, partition, spans)
 
     def write(self, partition: int, here: Place, known: Known, delta: Delta, stop: int) -> Place:
         """Add the rows of `[here.offset, stop)`; where the partition stands then.
@@ -94,7 +109,7 @@ class ViewWriter:
     @contextmanager
     def _turn(self, partition: int, here: Place, known: Known) -> Generator[None]:
         """One transaction, for a writer that is not late."""
-        if _identity(self.path) != self._identity:
+        if self.replaced:
             raise Fenced(f"the views at {self.path} are another file now")
         with self._connection.transaction():
             found = self.place(partition)
@@ -136,8 +151,8 @@ def _made(path: Path, dataset: Dataset) -> Path:
         connection = Connection(made)
         with connection.transaction():
             tables.create(connection, dataset)
-            for index in schema.indexes():
-                connection.rows(index)
+            for statement in schema.finish():
+                connection.rows(statement)
         connection.close()
         if not file.install(path, made, over=False):
             file.remove(made)

@@ -1,0 +1,138 @@
+"""Where the rows that followers make are kept.
+
+A sink knows for itself how far it has each partition; what it is told of earlier offsets it passes
+over. So several sinks of different progress are fed by one follower, and one that is made anew, or
+was left out for a while, catches up.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from consumers.follower import Follower, Piece, Reset
+from ledger.columnar.delta import Delta
+from ledger.columnar.fold import ColumnarPartition
+from ledger.columnar.restore import restore
+from ledger.core.epochs import live
+from ledger.core.governance import Governance
+from ledger.core.position import Position
+from ledger.dataset import Dataset
+from ledger.views.contract import Known
+from ledger.views.tables import Place
+from ledger.views.writer import Fenced, ViewWriter
+
+
+class Sink(Protocol):
+    """Keeps rows of partitions. Every method may raise `Fenced`: somebody else has written."""
+
+    def offset(self, partition: int) -> int:
+        """The next offset of the partition that it has not kept."""
+        ...
+
+    def take_up(self, partition: int, known: Known) -> int:
+        """Drop what does not stand under this governance; the next offset to be told."""
+        ...
+
+    def take(self, said: Piece | Reset, known: Known) -> None:
+        """Keep rows, or drop some."""
+        ...
+
+    def settle(self, partition: int, known: Known) -> None:
+        """All that was said so far stands under this governance; keep it durably."""
+        ...
+
+    def check(self) -> None:
+        """Raise `Fenced` if what it writes to is another one by now; called when idle."""
+        ...
+
+    def renew(self) -> None:
+        """Begin anew after `Fenced`."""
+        ...
+
+    def close(self) -> None:
+        """Release what it holds."""
+        ...
+
+
+class ViewSink:
+    """Keeps rows in the view of a dataset, each piece in a transaction.
+
+    Args:
+        path: where the view is.
+        dataset: what it is of.
+    """
+
+    def __init__(self, path: Path, dataset: Dataset) -> None:
+        self._path, self._dataset = path, dataset
+        self._writer = ViewWriter(path, dataset)
+        self._places: dict[int, Place] = {}
+
+    def offset(self, partition: int) -> int:
+        """What the view says now, whoever wrote it."""
+        return self._writer.place(partition).offset
+
+    def take_up(self, partition: int, known: Known) -> int:
+        """Begin where the view stands."""
+        place = self._places[partition] = self._writer.place(partition)
+        if place.governance > known.stop:
+            raise Fenced(f"governance is known up to {place.governance}, here to {known.stop}")
+        then = known.governance.prefix(place.governance)
+        for said in Follower(self._dataset, partition, place.offset, then).advance(
+            known.governance, 0
+        ):
+            self.take(said, known)
+        self.settle(partition, known)
+        return self._places[partition].offset
+
+    def take(self, said: Piece | Reset, known: Known) -> None:
+        """Write the rows that the view has not."""
+        place = self._places[said.partition]
+        if isinstance(said, Reset):
+            if said.start < place.offset:
+                place = self._writer.reset(said.partition, place, known, said.start)
+        elif said.stop > place.offset:
+            delta = said.delta if said.start >= place.offset else rest(said.delta, place.offset)
+            place = self._writer.write(said.partition, place, known, delta, said.stop)
+        self._places[said.partition] = place
+
+    def settle(self, partition: int, known: Known) -> None:
+        """Let the view follow governance; its rows are durable as they come."""
+        place = self._places[partition]
+        if place.governance < known.stop:
+            self._places[partition] = self._writer.reset(partition, place, known, place.offset)
+
+    def reaches(self, position: Position) -> bool:
+        """Whether every partition is kept up to a position, whoever did it."""
+        return position.within(self._writer.position)
+
+    def restore(
+        self, governance: Governance, partition: int, stop: int
+    ) -> tuple[int, ColumnarPartition]:
+        """The state of the fold at `stop`, or where the view ends before it, from its rows."""
+        stop = min(stop, self._writer.place(partition).offset)
+        rows = self._writer.rows(partition, live(governance, partition, stop))
+        return stop, restore(self._dataset, governance, partition, stop, rows)
+
+    def check(self) -> None:
+        """Notice that the view was deleted, or rebuilt."""
+        if self._writer.replaced:
+            raise Fenced(f"the views at {self._path} are another file now")
+
+    def renew(self) -> None:
+        """Open the file that is there now."""
+        self._places.clear()
+        if self._writer.replaced:
+            self._writer.close()
+            self._writer = ViewWriter(self._path, self._dataset)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._writer.close()
+
+
+def rest(delta: Delta, start: int) -> Delta:
+    """The rows at `start` and beyond."""
+    return Delta(*(frame.filter(pl.col("offset") >= start) for frame in delta))

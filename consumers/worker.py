@@ -1,0 +1,209 @@
+"""`errata worker`: follows the log as a member of a consumer group, and keeps what it says.
+
+Each partition that this member holds has a follower, whose rows go to the sinks. A turn of the
+loop takes the messages that are there (many when it is behind, one when it is not), then reads
+governance on, so that whatever the messages need is in it, and then lets every partition go on.
+Progress is what the sinks have; the group only says who reads what. Whatever fails, a partition
+is dropped and taken up again from there: nothing is skipped, and nothing is done twice.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import click
+import structlog
+
+from consumers.follower import Follower, Piece, Restore
+from consumers.sinks import Sink, ViewSink
+from ledger.cli import Progress, open_ledger, settings, shared
+from ledger.columnar.replay import ROWS, whole
+from ledger.core.position import Position
+from ledger.dataset import Dataset
+from ledger.errors import CheckpointsUnavailable, LogUnavailable, ViewsUnavailable
+from ledger.logs.base import Batch, Subscription, Topic
+from ledger.replay import GovernanceReader
+from ledger.views.contract import Known
+from ledger.views.writer import Fenced
+from ledger.wiring import views_path
+
+Partitions = frozenset[tuple[Topic, int]]
+_IDLE_S = 0.1
+"""How often governance is looked at while no label event comes."""
+_AGAIN_S, _AGAIN_S_MAX = 0.1, 5.0
+_NOT_NOW = (LogUnavailable, ViewsUnavailable, CheckpointsUnavailable)
+_say = structlog.get_logger("errata.worker")
+
+
+class Worker:
+    """A member of a group that keeps rows of the partitions it holds.
+
+    Args:
+        dataset: the log.
+        sinks: where the rows go.
+        group: the group's name; its members share the partitions.
+        restore: brings a follower's state back; by default all is folded again.
+        told: called with the number of events of each piece that was kept.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        sinks: Sequence[Sink],
+        group: str,
+        restore: Restore | None = None,
+        told: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._dataset, self._sinks, self._group = dataset, sinks, group
+        self._restore, self._told = restore, told
+        self._reader = GovernanceReader(dataset)
+        self._known = Known(0, self._reader.state.prefix(0))
+        self._followers: dict[int, Follower] = {}
+        self._reached: dict[int, int] = {}
+        """How far the group's messages have come: a follower behind it reads the log itself."""
+
+    def run(self, go_on: Callable[[], bool]) -> None:
+        """Follow the log for as long as it is told to go on; it asks between turns.
+
+        Raises what does not pass by itself: a corrupt log, damaged views, a wrong configuration.
+        """
+        wait_s = _AGAIN_S
+        subscribe = partial(self._dataset.log.subscribe, [Topic.LABELS], self._group)
+        with subscribe(self._start, self._lose) as member:
+            while go_on():
+                try:
+                    self._turn(member)
+                    wait_s = _AGAIN_S
+                except Fenced as late:
+                    _say.warning("fenced", why=str(late))
+                    self._drop()
+                except _NOT_NOW as error:
+                    _say.warning("waiting", why=str(error), seconds=wait_s)
+                    self._drop()
+                    _pause(wait_s, go_on)
+                    wait_s = min(2 * wait_s, _AGAIN_S_MAX)
+            for partition in self._followers:
+                self._settle(partition)
+
+    def _start(self, topic: Topic, partition: int) -> int:
+        del topic
+        start = min(sink.offset(partition) for sink in self._sinks)
+        self._reached[partition] = start
+        _say.info("assigned", partition=partition, offset=start)
+        return start
+
+    def _lose(self, lost: Partitions) -> None:
+        """Forget them; all that was kept of them is durable, and others go on from there."""
+        for _, partition in lost:
+            _say.info("revoked", partition=partition)
+            self._reached.pop(partition, None)
+            self._followers.pop(partition, None)
+
+    def _turn(self, member: Subscription) -> None:
+        received = _received(member)  # some of it may be lost to another member by now
+        for partition in received.keys() - self._reached.keys():
+            del received[partition]
+        for partition, batch in received.items():
+            self._reached[partition] = batch.offsets[-1] + 1
+        if not received:
+            for sink in self._sinks:
+                sink.check()
+        before, self._known = self._known, self._refreshed()
+        for partition, reached in self._reached.items():
+            follower = self._followers.get(partition)
+            batch = received.get(partition)
+            quiet = batch is None and before.stop == self._known.stop
+            if quiet and follower is not None and follower.offset >= reached:
+                continue
+            self._go_on(partition, batch, reached)
+
+    def _go_on(self, partition: int, batch: Batch | None, reached: int) -> None:
+        """Fold a partition on, as far as the group's messages have come."""
+        follower = self._followers.get(partition) or self._take_up(partition)
+        governance = self._known.governance
+        reached = max(reached, follower.offset)
+        if batch is None:
+            pieces = follower.advance(governance, reached)
+        else:
+            pieces = follower.follow(governance, batch)
+        for said in pieces:
+            for sink in self._sinks:
+                sink.take(said, self._known)
+            if isinstance(said, Piece):
+                self._told(said.stop - said.start)
+        if batch is None:
+            self._settle(partition)
+        self._followers[partition] = follower
+
+    def _take_up(self, partition: int) -> Follower:
+        """A follower from where the sink that is least far stands."""
+        known = self._known
+        start = min(sink.take_up(partition, known) for sink in self._sinks)
+        return Follower(self._dataset, partition, start, known.governance, self._restore)
+
+    def _settle(self, partition: int) -> None:
+        for sink in self._sinks:
+            sink.settle(partition, self._known)
+
+    def _refreshed(self) -> Known:
+        governance = self._reader.refresh()
+        stop = self._reader.stop
+        if stop == self._known.stop:
+            return self._known
+        return Known(stop, governance.prefix(stop))
+
+    def _drop(self) -> None:
+        """Forget every state: what was believed of it may not be so."""
+        self._followers.clear()
+        for sink in self._sinks:
+            sink.renew()
+
+
+def _received(member: Subscription) -> dict[int, Batch]:
+    """The messages that are there, by partition; it waits a little where there are none."""
+    found: dict[int, list[Batch]] = {}
+    count, batch = 0, member.poll(_IDLE_S)
+    while batch is not None:
+        found.setdefault(batch.partition, []).append(batch)
+        count += len(batch)
+        batch = member.poll(0) if count < ROWS else None
+    return {partition: next(whole(batches, count + 1)) for partition, batches in found.items()}
+
+
+def _pause(seconds: float, go_on: Callable[[], bool]) -> None:
+    """Wait, but no longer than one goes on."""
+    until = time.monotonic() + seconds
+    while go_on() and (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, _IDLE_S))
+
+
+def group_of(dataset: Dataset) -> str:
+    """The group whose members keep a dataset's views, unless another is named."""
+    return f"errata.{dataset.log.dataset}.views"
+
+
+@click.command()
+@shared
+@click.option("--group", help="The consumer group to join [default: errata.DATASET.views].")
+@click.option("--once", is_flag=True, help="End when all there is now is kept.")
+def worker(*, group: str | None, once: bool) -> None:
+    """Keep the views up to date, as the log grows.
+
+    Start as many as you like: they share the partitions, and take over from one that stops.
+    """
+    given = settings()
+    dataset = open_ledger().dataset
+    sink = ViewSink(views_path(given), dataset)
+    stopped: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: stopped.append(number))
+    end = Position(tuple(dataset.log.ends(Topic.LABELS)), dataset.log.ends(Topic.GOVERNANCE)[0])
+    behind = sum(end.labels) - sum(sink.offset(each) for each in range(dataset.partitions))
+    with Progress("Catching up", behind) as bar:
+        name = group or group_of(dataset)
+        work = Worker(dataset, [sink], name, sink.restore, bar.advance)
+        work.run(lambda: not stopped and not (once and sink.reaches(end)))
+    sink.close()

@@ -1,0 +1,126 @@
+"""A worker's view is what the log says, however it came there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("polars")
+pytest.importorskip("adbc_driver_sqlite")
+
+from ledger import Ledger
+from ledger.dataset import Dataset
+from ledger.errors import ViewsDamaged
+from ledger.views.reader import View
+from tests.consumers.keeping import end, kept, opened, put, story, until, working
+from tests.core.history import History
+from tests.views.material import content
+
+PARTITIONS = 2
+
+
+def shown(path: Path, dataset: Dataset) -> dict[str, str]:
+    with View.open(path, dataset) as view:
+        rows = view.connection.rows("SELECT item_id, label FROM labels")
+        return {row[0]: row[1] for row in rows}
+
+
+def reached(path: Path, dataset: Dataset) -> bool:
+    with View.open(path, dataset) as view:
+        return end(dataset).within(view.position)
+
+
+def test_a_log_that_is_there(address: dict[str, str], tmp_path: Path) -> None:
+    """All of it is kept at once; the labels are those of the fold."""
+    history, dataset = story(PARTITIONS), opened(address, PARTITIONS)
+    for entry in history.log:
+        put(dataset, entry)
+    kept(dataset, tmp_path / "v.db")
+    assert shown(tmp_path / "v.db", dataset) == history.labels()
+
+
+def test_a_log_that_grows(address: dict[str, str], tmp_path: Path) -> None:
+    """Events, tags, renames and rollbacks are kept as they come; it is the same in the end."""
+    history, dataset = story(PARTITIONS), opened(address, PARTITIONS)
+    live = tmp_path / "live.db"
+    with working(address, live, "live"):
+        until(live.exists)
+        for number, entry in enumerate(history.log):
+            put(dataset, entry)
+            if number % 7 == 0:
+                until(lambda: reached(live, dataset))
+        until(lambda: reached(live, dataset))
+    assert content(live) == kept(dataset, tmp_path / "whole.db")
+    assert shown(live, dataset) == history.labels()
+
+
+def test_governance_alone(address: dict[str, str], tmp_path: Path) -> None:
+    """A tag and a rollback show although no label event comes."""
+    history, dataset = History.of_classes("cat", "dog", partitions=1), opened(address, 1)
+    history.item("a", "cat")
+    before = history.head()
+    history.correct("a", "cat", "dog")
+    live = tmp_path / "live.db"
+    done = 0
+    with working(address, live, "live"):
+        until(live.exists)
+        for act in (lambda: None, lambda: history.tag("v1"), lambda: history.rollback(before)):
+            act()
+            for entry in history.log[done:]:
+                put(dataset, entry)
+            done = len(history.log)
+            until(lambda: reached(live, dataset))
+            assert shown(live, dataset) == history.labels()
+        with View.open(live, dataset) as view:
+            assert view.connection.rows("SELECT name FROM versions") == [("v1",)]
+            assert view.connection.rows("SELECT status FROM corrections") == [("void",)]
+
+
+def test_one_leaves_and_another_goes_on(address: dict[str, str], tmp_path: Path) -> None:
+    """Each worker takes up what the one before it left, state and all."""
+    history, dataset = story(PARTITIONS), opened(address, PARTITIONS)
+    live = tmp_path / "live.db"
+    for start in range(0, len(history.log), 9):
+        for entry in history.log[start : start + 9]:
+            put(dataset, entry)
+        kept(dataset, live, "live")
+    assert content(live) == kept(dataset, tmp_path / "whole.db")
+
+
+def test_a_view_that_is_deleted_under_a_worker(tmp_path: Path) -> None:
+    """It is made again from the log, without a new event."""
+    address = {"log": f"sqlite:///{tmp_path}/log.db", "dataset": "birds"}
+    history, dataset = story(1), opened(address, 1)
+    live = tmp_path / "live.db"
+    for entry in history.log:
+        put(dataset, entry)
+    with working(address, live, "live"):
+        until(lambda: live.exists() and reached(live, dataset))
+        live.unlink()
+        until(lambda: live.exists() and reached(live, dataset))
+    assert shown(live, dataset) == history.labels()
+
+
+def test_a_late_writer_is_fenced(tmp_path: Path) -> None:
+    """Two workers that both believe to hold a partition write every row once."""
+    address = {"log": f"sqlite:///{tmp_path}/log.db", "dataset": "birds"}
+    history, dataset = story(1), opened(address, 1)
+    live = tmp_path / "live.db"
+    with working(address, live, "one"), working(address, live, "other"):
+        for entry in history.log:
+            put(dataset, entry)
+        until(lambda: live.exists() and reached(live, dataset))
+    assert content(live) == kept(dataset, tmp_path / "whole.db")
+
+
+def test_a_view_of_another_dataset(tmp_path: Path) -> None:
+    """It is refused in words, and left alone."""
+    where = f"sqlite:///{tmp_path}/log.db"
+    birds = opened({"log": where, "dataset": "birds"}, 1)
+    kept(birds, tmp_path / "v.db")
+    cats = Ledger.create(where, "cats", partitions=1).dataset
+    with pytest.raises(ViewsDamaged, match="of dataset 'birds'"):
+        kept(cats, tmp_path / "v.db")
+    with pytest.raises(ViewsDamaged, match="of dataset 'birds'"):
+        View.open(tmp_path / "v.db", cats)
