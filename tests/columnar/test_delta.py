@@ -24,7 +24,7 @@ from ledger.core.events import CorrectionProposed, CorrectionWithdrawn, ItemRegi
 from ledger.core.fold import PartitionFold
 from ledger.core.outcome import Outcome
 from ledger.logs.base import Batch, Topic
-from tests.columnar.test_equality import PATIENT, SIZES, pieces
+from tests.columnar.test_equality import PATIENT, SIZES, SPECIAL, pieces
 from tests.core.history import Entry, History
 from tests.core.strategies import Plan, anything, play, wild_plans
 from tests.registries import MemoryRegistry
@@ -142,6 +142,12 @@ def check(history: History, sizes: Sequence[int]) -> None:
                 for name, frame_, schema in zip(FRAMES, found, SCHEMAS, strict=True):
                     assert frame_.schema == schema
                     assert frame_.to_dicts() == expected[name], name
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+@pytest.mark.parametrize("sizes", [[1], [7], [1000]])
+def test_special_histories(name: str, sizes: list[int]):
+    check(SPECIAL[name](), sizes)
 
 
 @many

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,10 +17,10 @@ from ledger.codec import Codec
 from ledger.columnar.fold import ColumnarPartition
 from ledger.columnar.frame import Reader
 from ledger.columnar.state import OUTCOMES
-from ledger.core.events import Event
+from ledger.core.events import CorrectionProposed, Event, ReviewDecided
 from ledger.core.outcome import Outcome
 from ledger.core.position import Position
-from tests.core.history import Entry, History
+from tests.core.history import Entry, History, box
 from tests.core.strategies import Plan, anything, plans, play, wild_plans
 from tests.registries import MemoryRegistry
 
@@ -75,6 +77,113 @@ def same(history: History, position: Position, sizes: Sequence[int]) -> None:
 
 
 SIZES = st.lists(st.integers(1, 30), min_size=1, max_size=3)
+
+
+def turns(count: int) -> History:
+    """One item that is corrected back and forth, some of it stale."""
+    history = History.of_classes("a", "b", "c")
+    history.item("r", "a")
+    history.item("other", "c")
+    for i in range(count):
+        history.correct("r", "ab"[i % 2], "ba"[i % 2])
+        if i % 7 == 0:
+            history.correct("r", "c", "a")
+    return history
+
+
+def shared_ids() -> History:
+    """Records that take the same correction ids, in turns, and vote on each other's."""
+    history = History.of_classes("a", "b", "c")
+    for record in ("r", "s", "t"):
+        history.item(record, "a")
+    for name in ("one", "two", "three"):
+        for record in ("r", "s", "t") if name != "two" else ("t", "s", "r"):
+            first = history.propose(record, "a", "b", correction_id=name)
+            history.vote(first, item_id="s")
+            history.vote(first)
+    return history
+
+
+def late_approvals() -> History:
+    """Two reviewers must agree; they do so far apart, and some vote twice or too late."""
+    history = History.of_classes("a", "b", "c")
+    history.policy(approvals=2)
+    for i in range(9):
+        history.item(f"r{i}", "a")
+    proposals = [history.propose(f"r{i}", "a", "bc"[i % 2]) for i in range(9)]
+    for i, proposal in enumerate(proposals):
+        history.vote(proposal, "keep" if i % 4 == 1 else "accept")
+    for i, proposal in enumerate(proposals):
+        history.vote(proposal, "keep" if i % 4 == 1 else "accept", by="bob" if i == 3 else "eve")
+    history.policy(approvals=1)
+    for proposal in proposals:
+        history.vote(proposal, by="max", version=3)
+    return history
+
+
+def rich() -> History:
+    """Everything that an event can say besides, in and out of ASCII."""
+    history = History.of_classes("katze", "hund", "käse")
+    history.item("r", "katze", split="train", content="the text of it, longer than twelve bytes")
+    history.item("ä", "käse", split="test", content="Größe", attributes={"kind": "x", "area": 2.0})
+    history.item("r#1", "hund", box(2, 3), split="test")
+    sources: Sequence[tuple[str, Any]] = (("r", "feedback"), ("ä", None), ("r#1", "patch"))
+    for item, source in sources:
+        proposal = history.propose(item, "katze", "hund")
+        assert isinstance(proposal.event, CorrectionProposed)
+        history.append(
+            replace(
+                proposal.event,
+                correction_id=f"full {item}",
+                event_id=f"full {item}",
+                reason="it barks: „wuff“",
+                source=source,
+                confidence=0.25 if source else None,
+                model_version="m1",
+                audit_run_id=None,
+                patch_id="p" * 40,
+                segment="de",
+            )
+        )
+        vote = history.vote(proposal, "keep")
+        assert isinstance(vote.event, ReviewDecided)
+        history.append(
+            replace(
+                vote.event,
+                correction_id=f"full {item}",
+                event_id=f"vote {item}",
+                rationale="ja, größer",
+                decision="accept",
+            )
+        )
+    return history
+
+
+SPECIAL: Mapping[str, Callable[[], History]] = {
+    "turns, few": lambda: turns(50),
+    "turns, more than are folded in rounds": lambda: turns(80),
+    "shared ids": shared_ids,
+    "late approvals": late_approvals,
+    "rich": rich,
+}
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+@pytest.mark.parametrize("sizes", [[1], [7], [1000]])
+def test_special_histories(name: str, sizes: list[int]):
+    history = SPECIAL[name]()
+    same(history, history.head(), sizes)
+
+
+def test_what_is_plain_is_folded_as_columns():
+    """The special histories go where they are meant to go: into the rounds, or past them."""
+    for name, plain in (("turns, few", True), ("late approvals", True), ("shared ids", False)):
+        history = SPECIAL[name]()
+        (fold,), _ = columnar(history, history.head(), [1000])
+        assert (fold.fast_rows > len(history.label_logs[0]) * 0.7) is plain, name
+    crowded = turns(80)
+    (fold,), _ = columnar(crowded, crowded.head(), [1000])
+    assert fold.fast_rows == 1
 
 
 @many
