@@ -159,6 +159,7 @@ def raw(dataset: Dataset) -> int:
     address = {"bootstrap.servers": log.url.removeprefix("kafka://")}
     consumer = Consumer({**address, **group, **TUNING["consumer"]})
     count, name = 0, log.topic_name(Topic.LABELS)
+    consumer.list_topics(name)  # else it would learn of the topic up to a second later
     for partition, end in enumerate(log.ends(Topic.LABELS)):
         consumer.assign([TopicPartition(name, partition, 0)])
         position = 0
