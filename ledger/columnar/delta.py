@@ -196,7 +196,6 @@ _EVENTS = pl.Series(
     dtype=pl.String,
 )
 """By kind of row."""
-_COMMON = ("actor", "item_id", "record_id")
 _OWN = (
     *("correction_id", "from_label", "to_label", "reason", "source"),
     *("model_version", "audit_run_id", "patch_id", "segment"),
@@ -283,7 +282,7 @@ class _Fast:
         outcomes = self._judged.outcomes[at]
         counted = ~np.isin(outcomes, _NOT_COUNTED)
         return self._place(at) | {
-            **{name: self._texts(name, at) for name in _COMMON},
+            **{name: self._texts(name, at) for name in ("actor", "item_id", "record_id")},
             "outcome": _OUTCOMES.gather(outcomes),
             "event": _EVENTS.gather(self._frame.kind[at].astype(np.int64)),
             "said_under": _where(counted, pl.Series(self._frame.version[at])),
@@ -294,8 +293,10 @@ class _Fast:
         return {"partition": self._number, "offset": offsets, "timestamp_ms": times}
 
     def _said(self, rows: Rows) -> dict[str, Any]:
-        said = {name: self._texts(name, rows.at) for name in _COMMON}
-        return {**said, "said_under": rows.version}
+        said = {name: self._texts(name, rows.at) for name in ("actor", "record_id")}
+        whole = (rows.item == rows.record).all()
+        item = said["record_id"] if whole else self._texts("item_id", rows.at)
+        return {**said, "item_id": item, "said_under": rows.version}
 
     def _texts(self, name: str, at: Ints) -> pl.Series | None:
         return strings(self._frame, self._frame.field(name, at))

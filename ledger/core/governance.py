@@ -36,7 +36,6 @@ Settled here, where the meaning leaves room:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -116,10 +115,7 @@ class Governance:
 
     def foretell(self, offset: int, event: Event) -> Outcome:
         """What `apply` would answer, changing nothing."""
-        tried = copy(self)
-        tried.changes, tried.rollbacks = list(self.changes), list(self.rollbacks)
-        tried.tags, tried.named = dict(self.tags), list(self.named)
-        return tried.apply(offset, event)
+        return self.prefix(offset).apply(offset, event)
 
     def prefix(self, stop: int) -> Governance:
         """The state after `[0, stop)`, a state of its own: what was decided once stays decided."""

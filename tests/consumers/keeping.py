@@ -42,7 +42,8 @@ def end(dataset: Dataset) -> Position:
 def kept(dataset: Dataset, path: Path, group: str = "once") -> Content:
     """What a view holds that a worker brings up to the log's end."""
     sink, until = ViewSink(path, dataset), end(dataset)
-    Worker(dataset, [sink], group, sink.restore).run(lambda: not sink.reaches(until))
+    worker = Worker(dataset, [sink], group, sink.restore)
+    worker.run(lambda: not worker.reaches(until))
     sink.close()
     return content(path)
 

@@ -35,6 +35,7 @@ from tests.columnar.test_delta import CODEC, batch_of
 from tests.columnar.test_equality import PATIENT, SIZES, SPECIAL, pieces
 from tests.core.history import History, step
 from tests.core.strategies import Plan, play, wild_plans
+from tests.core.test_epochs import racing_plans
 
 few = settings(max_examples=60, deadline=None, print_blob=True, suppress_health_check=PATIENT)
 many = settings(few, max_examples=150)
@@ -152,16 +153,36 @@ def walked(history: History, partition: int, steps: Sequence[Step], *, again: bo
     return sink
 
 
+def check_walked(history: History, steps: Sequence[Step], *, again: bool = False) -> None:
+    for expected in rebuilt(history, history.governed()):
+        found = walked(history, expected.partition, steps, again=again)
+        assert found.stop == expected.stop
+        assert found.rows == expected.rows
+        assert found.met >= expected.met
+
+
 @few
 @given(wild_plans(), STEPS, st.integers(1, 3))
 def test_the_rows_do_not_depend_on_the_way(plan: Plan, steps: list[Step], partitions: int):
     """Any batches, any moments of learning of governance: the rows are those of a rebuild."""
-    history = play(plan, partitions)
-    for expected in rebuilt(history, history.governed()):
-        found = walked(history, expected.partition, steps)
-        assert found.stop == expected.stop
-        assert found.rows == expected.rows
-        assert found.met >= expected.met
+    check_walked(play(plan, partitions), steps)
+
+
+@few
+@given(wild_plans(), STEPS, st.integers(1, 3))
+def test_stopping_and_going_on_changes_nothing(plan: Plan, steps: list[Step], partitions: int):
+    """A follower that is new for each batch, restored from the rows, gives the same rows."""
+    check_walked(play(plan, partitions), steps, again=True)
+
+
+@few
+@given(racing_plans(), STEPS, st.floats(0, 1), st.booleans())
+def test_governance_from_before_its_time(plan: Plan, steps: list[Step], part: float, again: bool):
+    """All of it also where contract changes and rollbacks name earlier heads than there were."""
+    history = play(plan, 2)
+    check_walked(history, steps, again=again)
+    check_covered(history, history.checkpoints)
+    check_restored(history, part, [4])
 
 
 def labels_at(sinks: Sequence[Sink], governance: Governance, position: Position) -> bytes:
@@ -300,6 +321,16 @@ def test_a_batch_is_taken_from_where_the_follower_is():
     assert sorted(sink.rows[0]) == list(range(7))
 
 
+def check_covered(history: History, positions: Sequence[Position]) -> None:
+    """The greatest closed position below each, where it is covered."""
+    governance = history.governed()
+    sinks, epochs = rebuilt(history, governance), Epochs(governance)
+    for position in {governance.floor(each) for each in positions}:
+        if epochs.covered(position):
+            then = history.governed(position.governance)
+            assert labels_at(sinks, then, position) == history.at(position).canonical()
+
+
 @many
 @given(wild_plans(), st.integers(1, 3), st.lists(st.tuples(*[st.integers(0, 30)] * 4), max_size=9))
 def test_the_rows_answer_every_covered_position(
@@ -307,17 +338,13 @@ def test_the_rows_answer_every_covered_position(
 ):
     """To the byte what a replay answers, at every head there was and at any closed position."""
     history = play(plan, partitions)
-    governance, head = history.governed(), history.head()
-    sinks, epochs = rebuilt(history, governance), Epochs(governance)
+    head = history.head()
     wild = [Position(each[:partitions], each[3]) for each in more]
     inside = [
         Position(tuple(map(min, each.labels, head.labels)), min(each.governance, head.governance))
         for each in wild
     ]
-    for position in {governance.floor(each) for each in [*inside, *history.checkpoints, head]}:
-        if epochs.covered(position):
-            then = history.governed(position.governance)
-            assert labels_at(sinks, then, position) == history.at(position).canonical()
+    check_covered(history, [*inside, *history.checkpoints, head])
 
 
 def delta_of(sink: Sink, spans: Sequence[tuple[int, int]]) -> Delta:
@@ -350,6 +377,8 @@ def check_restored(history: History, part: float, sizes: Sequence[int]) -> None:
         cut = round(part * len(log))
         number = epochs.epoch(partition, cut)
         then = epochs.governances[number]
+        if not epochs.stands(then, partition, cut):
+            continue
         rows = delta_of(sink, live(then, partition, cut))
         fetch = fetcher(dataset, partition)
         whole = restore(dataset, then, partition, cut, rows).records(fetch)
@@ -374,13 +403,3 @@ def test_a_state_restored_is_the_state(plan: Plan, partitions: int, part: float,
 def test_special_histories_are_restored(name: str):
     for part in (0.0, 0.3, 0.55, 0.8, 1.0):
         check_restored(SPECIAL[name](), part, [5])
-
-
-@few
-@given(wild_plans(), STEPS, st.integers(1, 3))
-def test_stopping_and_going_on_changes_nothing(plan: Plan, steps: list[Step], partitions: int):
-    """A follower that is new for each batch, restored from the rows, gives the same rows."""
-    history = play(plan, partitions)
-    for expected in rebuilt(history, history.governed()):
-        found = walked(history, expected.partition, steps, again=True)
-        assert found.rows == expected.rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +14,42 @@ from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
 from ledger.core.position import Position
 from tests.core.history import History, step
-from tests.core.strategies import Plan, anything, play, wild_plans
+from tests.core.strategies import CLASSES, Plan, anything, checkpoint, play, wild_plans
 from tests.core.test_properties import many
+
+
+@dataclass(frozen=True)
+class EarlyChange:
+    """A contract change that says the label heads of some moves ago."""
+
+    back: int
+
+    def play(self, history: History) -> None:
+        history.schema(add=CLASSES, at=checkpoint(history, self.back).labels)
+
+
+@dataclass(frozen=True)
+class LateRollback:
+    """A rollback that labels overtook: its `at` lies some moves behind the heads."""
+
+    back: int
+    late: int
+
+    def play(self, history: History) -> None:
+        heads = checkpoint(history, self.late).labels
+        at = Position(heads, history.head().governance)
+        history.rollback(checkpoint(history, self.late + self.back), at=at)
+
+
+@st.composite
+def racing_plans(draw: st.DrawFn) -> Plan:
+    """A plan in which governance comes from before its time, as writers that race or lie do."""
+    plan = draw(wild_plans())
+    early = st.builds(EarlyChange, back=st.integers(1, 20))
+    late = st.builds(LateRollback, back=st.integers(1, 9), late=st.integers(1, 6))
+    for move in draw(st.lists(st.one_of(early, late), min_size=1, max_size=4)):
+        plan.insert(draw(st.integers(3, len(plan))), move)
+    return plan
 
 
 def folded(
@@ -40,7 +75,7 @@ def native(history: History, epochs: Epochs, partition: int) -> dict[int, Outcom
 
 
 @many
-@given(wild_plans(), st.integers(0, 40))
+@given(racing_plans(), st.integers(0, 40))
 def test_a_prefix_is_what_was_folded_then(plan: Plan, stop: int):
     """Governance at any earlier offset, without reading the log again."""
     history = play(plan)
@@ -57,7 +92,7 @@ def test_a_prefix_is_what_was_folded_then(plan: Plan, stop: int):
 
 
 @many
-@given(wild_plans(), st.integers(1, 3))
+@given(racing_plans(), st.integers(1, 3))
 def test_every_offset_has_one_epoch_and_is_live_in_it(plan: Plan, partitions: int):
     history = play(plan, partitions)
     epochs = Epochs(history.governed())
@@ -75,7 +110,7 @@ def test_every_offset_has_one_epoch_and_is_live_in_it(plan: Plan, partitions: in
 
 
 @many
-@given(st.one_of(wild_plans(), st.lists(anything, max_size=25)), st.integers(0, 30))
+@given(st.one_of(racing_plans(), st.lists(anything, max_size=25)), st.integers(0, 30))
 def test_what_stands_reads_the_same(plan: Plan, cut: int):
     """Where native epochs bear a governance out, its live events have their native outcomes; also
     after contract changes that say another `at` than there was.
@@ -92,7 +127,7 @@ def test_what_stands_reads_the_same(plan: Plan, cut: int):
 
 
 @many
-@given(st.one_of(wild_plans(), st.lists(anything, max_size=25)), st.integers(0, 30))
+@given(st.one_of(racing_plans(), st.lists(anything, max_size=25)), st.integers(0, 30))
 def test_equal_fingerprints_are_equal_folds(plan: Plan, cut: int):
     """What two governances with one fingerprint make of a partition is the same."""
     history = play(plan, 2)
