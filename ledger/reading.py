@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 import structlog
 
 from ledger import positions
-from ledger.core.events import VersionTagged
+from ledger.core.events import LabelEvent, VersionTagged
 from ledger.core.fold import Correction
 from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
@@ -20,12 +20,12 @@ from ledger.dataset import Dataset, Entry
 from ledger.errors import CheckpointDamaged, CheckpointsUnavailable, InvalidRequest
 from ledger.history import History, history
 from ledger.logs.base import Topic
+from ledger.record import fold_record, home_of, proposed_in, state_of
 from ledger.replay import (
     COLUMNS_FROM,
     GovernanceReader,
     Observer,
     State,
-    fold_partition,
     rebuild,
     replay,
 )
@@ -116,8 +116,9 @@ class Reading:
         a proof believes no checkpoint.
         """
         for name in list(self.governance.tags) if names is None else names:
+            tag = self.version(name)
             snapshot = rebuild(self.dataset, self.resolve(name))
-            yield Proof(name, self.version(name).content_hash, snapshot)
+            yield Proof(name, tag.content_hash, snapshot)
 
     def diff(self, before: Where, after: Where = HEAD) -> Difference:
         """The items whose canonical line differs between two positions, sorted by id."""
@@ -181,22 +182,32 @@ class Reading:
         governance = self.reader.refresh()
         if topic is Topic.GOVERNANCE:
             return self.reader.outcomes[offset]
+        (batch,) = self.dataset.log.read(topic, partition, offset, offset + 1)
+        event = self.dataset.codec.decode(batch.values[0])
+        if not isinstance(event, LabelEvent):
+            return Outcome.UNDECODABLE
+        home = home_of(event.record_id, self.dataset)
+        if (batch.keys[0], partition) != (event.record_id.encode(), home):
+            return Outcome.MISPLACED
         last: list[Outcome] = []
 
         def observe(entry: Entry, outcome: Outcome) -> None:
-            if entry.offset == offset:
-                last.append(outcome)
+            del entry
+            last.append(outcome)
 
-        fold_partition(self.dataset, governance, partition, offset + 1, observe)
+        fold_record(self.dataset, governance, event.record_id, offset + 1, observe)
         return last[-1]
 
     def find_correction(self, correction_id: str, record_id: str | None = None) -> Correction:
         """The correction with this id (ids are unique within a record)."""
+        head = self.resolve()
+        records = [record_id] if record_id else proposed_in(self.dataset, correction_id, head)
+        states = (state_of(self.dataset, each, head) for each in records)
         found = [
             correction
-            for correction in self.state().corrections()
+            for state in states
+            for correction in state.corrections()
             if correction.proposal.correction_id == correction_id
-            and record_id in (None, correction.proposal.record_id)
         ]
         if not found:
             raise InvalidRequest(f"there is no correction {correction_id!r}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ledger.codec import Undecodable
-from ledger.core.events import LabelEvent
+from ledger.core.events import CorrectionProposed, LabelEvent
 from ledger.core.fold import PartitionFold
 from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
@@ -73,6 +73,23 @@ def entries(dataset: Dataset, record_id: str, start: int, stop: int) -> Iterator
                 event = Undecodable(f"{type(event).__name__} does not belong on labels")
             place = (Topic.LABELS, partition, batch.offsets[row], batch.timestamps_ms[row])
             yield Entry(*place, key, event)
+
+
+def proposed_in(dataset: Dataset, correction_id: str, position: Position) -> list[str]:
+    """The records, sorted, of which some proposal below the position has this correction id.
+
+    Values that do not hold the id's bytes are not decoded.
+    """
+    needle, found = correction_id.encode(), set[str]()
+    for partition, stop in enumerate(position.labels):
+        for batch in dataset.log.read(Topic.LABELS, partition, 0, stop):
+            for value in batch.values:
+                if value is None or needle not in value:
+                    continue
+                event = dataset.codec.decode(value)
+                if isinstance(event, CorrectionProposed) and event.correction_id == correction_id:
+                    found.add(event.record_id)
+    return sorted(found)
 
 
 def _rows(keys: Sequence[bytes | None], key: bytes) -> Iterator[int]:
