@@ -72,11 +72,12 @@ class Checkpoints:
 
     def state(self, governance: Governance, position: Position) -> ColumnarState:
         """The state at a closed position: restored, and the rest of it folded."""
-        epochs, then = Epochs(governance), governance.prefix(position.governance)
+        then = governance.prefix(position.governance)
         dataset, reader = self._dataset, Reader(self._dataset.codec)
+        back = Restorer(dataset, self.store)
         folds: list[ColumnarPartition] = []
         for partition, stop in enumerate(position.labels):
-            done, fold = self.restore(epochs, then, partition, stop)
+            done, fold = back(then, partition, stop)
             for span in then.spans(partition, stop):
                 start = max(span.start, done)
                 if start < span.stop:
@@ -86,34 +87,6 @@ class Checkpoints:
                         _ = fold.apply(frame) if span.live else fold.void(frame)
             folds.append(fold)
         return ColumnarState(dataset, position, then, folds)
-
-    def restore(
-        self, epochs: Epochs, governance: Governance, partition: int, stop: int
-    ) -> tuple[int, ColumnarPartition]:
-        """The state of the greatest `[0, offset)` that is stored, and that offset.
-
-        Args:
-            epochs: of all that is known of governance.
-            governance: a prefix of it, under which the fold goes on.
-            partition: which one.
-            stop: the offset is at most this.
-        """
-        for left in range(_TRIES, 0, -1):
-            part = self.store.partition(partition)
-            if part is None:
-                break
-            try:
-                found = part.restore(epochs, governance, stop)
-                state = restore(self._dataset, governance, partition, found.stop, found.delta)
-            except CheckpointDamaged:
-                if left == 1 or not self._replaced(part):
-                    raise
-            else:
-                return found.stop, state
-        dataset = self._dataset
-        return 0, ColumnarPartition(
-            governance.contracts, partition, dataset.partitions, dataset.codec
-        )
 
     def reach(self, governance: Governance) -> tuple[int, ...]:
         """How far each partition is stored, and right, as of now."""
@@ -157,6 +130,41 @@ class Checkpoints:
         frame = pl.concat([part.rows("changes", columns=COLUMNS) for part in parts])
         return rows_of(frame, self._dataset.partitions)
 
-    def _replaced(self, part: Partition) -> bool:
-        now = self.store.partition(part.manifest.partition)
-        return now is None or now.manifest != part.manifest
+
+class Restorer:
+    """Brings the state of partitions back from what is stored.
+
+    Args:
+        dataset: the log.
+        store: its checkpoints.
+    """
+
+    def __init__(self, dataset: Dataset, store: Store) -> None:
+        self._dataset, self._store = dataset, store
+
+    def __call__(
+        self, governance: Governance, partition: int, stop: int
+    ) -> tuple[int, ColumnarPartition]:
+        """The state of the greatest `[0, offset)` that is stored, and that offset.
+
+        Args:
+            governance: under which the fold goes on.
+            partition: which one.
+            stop: the offset is at most this.
+        """
+        for left in range(_TRIES, 0, -1):
+            part = self._store.partition(partition)
+            if part is None:
+                break
+            try:
+                found = part.restore(governance, stop)
+                made = restore(self._dataset, governance, partition, found.stop, found.delta)
+            except CheckpointDamaged:  # or a writer has put something further in its place
+                if left == 1 or self._store.partition(partition) == part:
+                    raise
+            else:
+                return found.stop, made
+        dataset = self._dataset
+        return 0, ColumnarPartition(
+            governance.contracts, partition, dataset.partitions, dataset.codec
+        )

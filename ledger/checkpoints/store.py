@@ -67,15 +67,15 @@ class Partition:
                 break
         return reach
 
-    def restore(self, epochs: Epochs, governance: Governance, stop: int) -> Restored:
-        """The rows of the greatest `[0, stop)` that can be had under a governance.
+    def restore(self, governance: Governance, stop: int) -> Restored:
+        """The rows of the greatest `[0, stop)` that can be had under a governance: those of every
+        offset below the newest cut that it bears out.
 
         Args:
-            epochs: of all that is known of governance.
-            governance: a prefix of it, under which the fold will go on.
+            governance: under which the fold will go on.
             stop: not beyond here.
         """
-        partition = self.manifest.partition
+        epochs, partition = Epochs(governance), self.manifest.partition
         reach = min(stop, self.valid(epochs))
         tries = [reach, *(cut.offset for cut in reversed(self.manifest.cuts) if cut.offset < reach)]
         at = next((each for each in tries if epochs.stands(governance, partition, each)), 0)

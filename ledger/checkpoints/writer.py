@@ -3,7 +3,7 @@
 A writer may die between any two files. Segments come first, then the manifest that names them,
 then what it names no more goes; so what no manifest names is garbage, which the next writer
 removes, and a manifest never names what is not whole. Two writers of one partition store the same
-rows, for the fold is deterministic; one that finds that the other is ahead goes on from there.
+rows, for the fold is deterministic; one that finds what the other stored starts from there.
 
 Small segments become larger ones: a segment joins the one before it unless that is `_FAN` times
 as large, so that a partition has few files and a row is written again a few times at most. Live
@@ -24,12 +24,28 @@ from ledger.checkpoints.segments import TABLES, encode, stored
 from ledger.checkpoints.store import Partition, Store
 from ledger.columnar.delta import Delta
 from ledger.core.epochs import Epochs, fingerprint
+from ledger.errors import CheckpointDamaged, LedgerError
 
 CUT_EVERY = 100_000
 """After so many events of a partition what is gathered is stored."""
 _FAN = 3
 _EVENTS_MAX = 1 << 22
 _BYTES_MAX = 1 << 26
+
+
+class Rows(NamedTuple):
+    """What the events at offsets `start <= offset < stop` of a partition changed."""
+
+    partition: int
+    start: int
+    stop: int
+    delta: Delta
+    met: Iterable[int]
+    """The contract versions that these events name, refused ones too."""
+
+
+class Overtaken(LedgerError):
+    """Somebody else has written meanwhile: look what is stored, and start from there."""
 
 
 class _Part(NamedTuple):
@@ -53,8 +69,8 @@ class _State:
     gathered: dict[str, list[pl.DataFrame]]
     known: set[str] = field(default_factory=set[str])
     """The files that this writer has seen named; the first time, all that are there."""
-    checked: bool = False
-    """Whether what was stored before is known to count."""
+    checked: tuple[int, int] | None = None
+    """As of how much of governance what was stored before is known to count."""
 
 
 class CheckpointWriter:
@@ -79,15 +95,12 @@ class CheckpointWriter:
         """Drop what is gathered and go on from what is stored."""
         self._states.clear()
 
-    def stop(self, partition: int, epochs: Epochs) -> int:
-        """Up to where the rows of a partition are here: the next offset to write. What another
-        writer stored counts as far as it is what these epochs make of the log.
+    def begin(self, partition: int, epochs: Epochs) -> int:
+        """Go on from what is stored, as far as it is what these epochs make of the log; the next
+        offset to write.
         """
-        state = self._state(partition)
-        if not state.checked and state.base is not None:
-            self.reset(partition, state.base.valid(epochs))
-        state.checked = True
-        return state.stop
+        self._states.pop(partition, None)
+        return self._checked(partition, epochs).stop
 
     def clear(self) -> None:
         """Remove all that is stored, whatever it is."""
@@ -95,19 +108,25 @@ class CheckpointWriter:
             self._store.files.delete(name)
         self._states.clear()
 
-    def write(
-        self, partition: int, delta: Delta, stop: int, met: Iterable[int], epochs: Epochs
-    ) -> None:
-        """Take the rows of the offsets up to `stop`, which follow those that are here.
+    def write(self, piece: Rows, epochs: Epochs) -> None:
+        """Take the next rows of a partition. Those that are stored already are passed over.
 
         Args:
-            partition: whose rows.
-            delta: the rows; those of offsets that are here already are passed over.
-            stop: the next offset.
-            met: the contract versions that the events named.
+            piece: the rows.
             epochs: under which they were folded.
+
+        Raises:
+            Overtaken: somebody else has written, and less than is assumed here.
         """
-        state, here = self._state(partition), self.stop(partition, epochs)
+        partition, start, stop, delta, met = piece
+        state = self._state(partition)
+        if start < state.kept:  # what is stored is taken for the same: it has to be
+            state = self._checked(partition, epochs)
+        here = state.stop
+        if start > here:
+            raise Overtaken(
+                f"the checkpoints of partition {partition} end at {here}, and not at {start}"
+            )
         if stop <= here:
             return
         for table, frame in zip(TABLES, delta, strict=True):
@@ -128,8 +147,12 @@ class CheckpointWriter:
         state.kept = min(state.kept, start)
 
     def flush(self, partition: int, epochs: Epochs) -> None:
-        """Store what is gathered of a partition, with a cut at its end and at named positions."""
-        _, state = self.stop(partition, epochs), self._state(partition)
+        """Store what is gathered of a partition, with a cut at its end and at named positions.
+
+        Raises:
+            Overtaken: somebody else has stored something since this writer looked last.
+        """
+        state = self._state(partition)
         before = state.base.manifest if state.base else None
         spans = [
             (span.start, span.stop, span.live)
@@ -137,17 +160,35 @@ class CheckpointWriter:
         ]
         parts = compacted(arranged(before.segments if before else (), state, spans))
         if before and _same(before, parts, state.stop, epochs):
+            self._sweep(state, _named(before))
             return
-        if self._overtaken(partition, len(epochs.governances) - 1, state.stop):
-            del self._states[partition]
-            return
-        segments = tuple(self._segment(partition, state, part) for part in parts)
+        self._refuse_late(partition, state)
+        try:
+            segments = tuple(self._segment(partition, state, part) for part in parts)
+        except CheckpointDamaged:
+            self._refuse_late(partition, state)
+            raise
         manifest = self._manifest(partition, state, segments, epochs)
         self._store.files.put(manifest.name(), manifest.data())
-        self._states[partition] = made = self._taken(Partition(self._store.files, manifest))
-        made.checked = True
-        for name in sorted(state.known - made.known):
+        made = self._taken(Partition(self._store.files, manifest))
+        made.checked = _known(epochs)
+        self._states[partition] = made
+        newest = self._store.partition(partition)  # what another names, who was faster, stays
+        self._sweep(state, made.known | (_named(newest.manifest) if newest else set[str]()))
+
+    def _sweep(self, state: _State, left: set[str]) -> None:
+        """Remove the files that are named no more."""
+        for name in sorted(state.known - left):
             self._store.files.delete(name)
+        state.known = left
+
+    def _checked(self, partition: int, epochs: Epochs) -> _State:
+        """The state, of which what is stored is what these epochs make of the log."""
+        state = self._state(partition)
+        if state.base is not None and state.checked != _known(epochs):
+            self.reset(partition, state.base.valid(epochs))
+        state.checked = _known(epochs)
+        return state
 
     def _state(self, partition: int) -> _State:
         if partition not in self._states:
@@ -164,15 +205,14 @@ class CheckpointWriter:
             return _State(None, 0, 0, set(), gathered)
         manifest = base.manifest
         met = set(manifest.cuts[-1].met) if manifest.cuts else set[int]()
-        known = {file.name for file in manifest.files()} | {manifest.name()}
-        return _State(base, manifest.stop, manifest.stop, met, gathered, known)
+        return _State(base, manifest.stop, manifest.stop, met, gathered, _named(manifest))
 
-    def _overtaken(self, partition: int, epoch: int, stop: int) -> bool:
-        """Whether somebody else has stored as much by now."""
-        base, newest = self._states[partition].base, self._store.partition(partition)
-        if newest is None or (base and newest.manifest == base.manifest):
-            return False
-        return (newest.manifest.epoch, newest.manifest.stop) >= (epoch, stop)
+    def _refuse_late(self, partition: int, state: _State) -> None:
+        """Raise `Overtaken` if what is stored is not what it was when this writer looked last."""
+        newest = self._store.partition(partition)
+        if newest != state.base:
+            self._states.pop(partition, None)
+            raise Overtaken(f"somebody else has stored checkpoints of partition {partition}")
 
     def _manifest(
         self, partition: int, state: _State, segments: tuple[Segment, ...], epochs: Epochs
@@ -209,6 +249,16 @@ class CheckpointWriter:
         name = f"{place}/{table}/{part.start:012}-{part.stop:012}-{sha256[:8]}.parquet"
         self._store.files.put(name, data)
         return Stored(name=name, rows=len(frame), size=len(data), sha256=sha256)
+
+
+def _known(epochs: Epochs) -> tuple[int, int]:
+    """How much of governance is known: the contract changes and rollbacks that counted."""
+    return len(epochs.governances[-1].changes), len(epochs.governances[-1].rollbacks)
+
+
+def _named(manifest: Manifest) -> set[str]:
+    """The files of a manifest, itself included."""
+    return {file.name for file in manifest.files()} | {manifest.name()}
 
 
 def _rows(state: _State, table: str, part: _Part) -> pl.DataFrame:

@@ -20,10 +20,10 @@ from structlog.testing import capture_logs
 from consumers.follower import Follower, Piece, Reset
 from ledger import reading as ledger_reading
 from ledger import replay as reference
-from ledger.checkpoints.files import Folder
+from ledger.checkpoints.files import Files, Folder
 from ledger.checkpoints.reader import Checkpoints
 from ledger.checkpoints.store import Store, origin_of
-from ledger.checkpoints.writer import CheckpointWriter
+from ledger.checkpoints.writer import CheckpointWriter, Rows
 from ledger.core.epochs import Epochs
 from ledger.core.position import Position
 from ledger.dataset import Dataset
@@ -42,21 +42,25 @@ few = settings(
 )
 
 
-def keep(dataset: Dataset, place: Path, stops: Position | None = None, every: int = 7) -> None:
+def keep(
+    dataset: Dataset, place: Path | Files, stops: Position | None = None, every: int = 7
+) -> None:
     """Store what followers say, up to a position or the end."""
+    files = Folder(place) if isinstance(place, Path) else place
     governance = GovernanceReader(dataset).refresh()
     governance = governance.prefix(stops.governance if stops else 2**62)
     ends = stops.labels if stops else dataset.log.ends(reference.Topic.LABELS)
     epochs = Epochs(governance)
-    writer = CheckpointWriter(Store(Folder(place), origin_of(dataset)), every)
+    writer = CheckpointWriter(Store(files, origin_of(dataset)), every)
     for partition, stop in enumerate(ends):
-        start = writer.stop(partition, epochs)
+        start = writer.begin(partition, epochs)
         for said in Follower(dataset, partition, start, governance).advance(governance, stop):
             if isinstance(said, Reset):
                 writer.reset(partition, said.start)
             else:
                 assert isinstance(said, Piece)
-                writer.write(partition, said.delta, said.stop, said.met, epochs)
+                rows = Rows(partition, said.start, said.stop, said.delta, said.met)
+                writer.write(rows, epochs)
         writer.flush(partition, epochs)
 
 
@@ -119,8 +123,10 @@ def test_a_writer_goes_on(plan: Plan, cut: float, tmp_path_factory: pytest.TempP
     asked, once = (Checkpoints(str(folder / name), dataset) for name in ("cp", "once"))
     assert asked.reach(governance) == once.reach(governance) == history.head().labels
     for position in closed[::3]:
-        one, two = asked.snapshot(governance, position), once.snapshot(governance, position)
-        assert (one and bytes(one.canonical())) == (two and bytes(two.canonical()))
+        one, two = (each.snapshot(governance, position) for each in (asked, once))
+        assert one is not None
+        assert two is not None
+        assert bytes(one.canonical()) == bytes(two.canonical()) == lines(dataset, position)
 
 
 @pytest.fixture

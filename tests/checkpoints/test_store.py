@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import contextlib
+import io
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,15 +15,14 @@ pytest.importorskip("pyarrow")
 
 import polars as pl
 
-from ledger.checkpoints.files import Folder
 from ledger.checkpoints.segments import TABLES
 from ledger.checkpoints.store import Store
 from ledger.checkpoints.timeline import COLUMNS, timeline_of
-from ledger.checkpoints.writer import CheckpointWriter
+from ledger.checkpoints.writer import CheckpointWriter, Overtaken
 from ledger.columnar.delta import Delta
 from ledger.core.epochs import Epochs, live
 from tests.checkpoints.deltas import delta_of
-from tests.checkpoints.feeding import Feeder, store_of
+from tests.checkpoints.feeding import Feeder, Memory, PowerCutError, store_of
 from tests.checkpoints.test_timeline import canonical, covered
 from tests.core.history import History
 from tests.core.strategies import Plan, plans, play
@@ -33,12 +34,11 @@ few = settings(
     suppress_health_check=[
         HealthCheck.too_slow,
         HealthCheck.data_too_large,
-        HealthCheck.function_scoped_fixture,
     ],
 )
 
 
-def write(history: History, store: Store, steps: list[int], lag: int, every: int) -> None:
+def write(history: History, store: Store, steps: Sequence[int], lag: int, every: int) -> None:
     """Follow the history in steps of so many moves, by a new writer now and then."""
     writer = CheckpointWriter(store, every)
     feeders = [Feeder(history, number) for number in range(history.partitions)]
@@ -64,7 +64,7 @@ def check(history: History, store: Store) -> None:
     """Every row is there, each once, live ones where a glob finds them; and all can be restored."""
     governance = history.governed()
     epochs = Epochs(governance)
-    folder = Path(store.files.url)
+    listed = set(store.files.list(""))
     for partition, log in enumerate(history.label_logs):
         stored = store.partition(partition)
         expected = delta_of(history, governance, partition, len(log))
@@ -75,18 +75,17 @@ def check(history: History, store: Store) -> None:
         assert_same(stored.delta([(0, len(log))]), expected)
         now = live(governance, partition, len(log))
         for table, frame in zip(TABLES, expected, strict=True):
-            found = sorted((folder / f"labels-{partition:04}" / table).glob("*.parquet"))
-            plain = pl.concat([pl.read_parquet(file) for file in found]) if found else frame[:0]
+            home = f"labels-{partition:04}/{table}/"
+            found = [store.files.read(name) or b"" for name in listed if name.startswith(home)]
+            plain = pl.concat([pl.read_parquet(io.BytesIO(each)) for each in found] or [frame[:0]])
             inside = pl.any_horizontal(
                 pl.lit(value=False),
                 *(pl.col("offset").is_between(*each, closed="left") for each in now),
             )
             assert sorted(plain["offset"]) == frame.filter(inside)["offset"].to_list()
-        listed = set(store.files.list(f"labels-{partition:04}"))
-        assert listed == {
-            *(file.name for file in stored.manifest.files()),
-            stored.manifest.name(),
-        }
+        mine = {name for name in listed if name.startswith(f"labels-{partition:04}/")}
+        named = {file.name for file in stored.manifest.files()}
+        assert mine == {*named, stored.manifest.name()}
 
 
 def assert_same(one: Delta, two: Delta) -> None:
@@ -99,15 +98,127 @@ STEPS = st.lists(st.integers(1, 12), min_size=1, max_size=4)
 
 @few
 @given(plan=plans(), steps=STEPS, lag=st.integers(0, 6), every=st.sampled_from([3, 10, 1000]))
-def test_every_row_is_stored_once(
-    plan: Plan, steps: list[int], lag: int, every: int, tmp_path_factory: pytest.TempPathFactory
-):
+def test_every_row_is_stored_once(plan: Plan, steps: list[int], lag: int, every: int):
     """Whatever was known when, and however often a new writer went on."""
     history = play(plan, 2)
-    store = store_of(history, Folder(tmp_path_factory.mktemp("store")))
+    store = store_of(history, Memory())
     write(history, store, steps, lag, every)
     check(history, store)
     parts = [each for each in store.partitions() if each]
     made = timeline_of(pl.concat([p.rows("changes", columns=COLUMNS) for p in parts]), 2)
     for each in covered(history)[::3]:
         assert canonical(made, history, each) == history.at(each).canonical()
+
+
+def eventful() -> History:
+    """Two partitions with corrections, tags, a rollback, one that voids it, and a rename."""
+    history = History.of_classes("cat", "dog", partitions=2)
+    for i in range(8):
+        history.item(f"r{i}", "cat", split="train")
+    history.tag("v1")
+    middle = history.head()
+    for i in range(4):
+        history.correct(f"r{i}", "cat", "dog")
+    late = history.head()
+    history.rollback(middle)
+    history.correct("r5", "cat", "dog")
+    history.schema(rename={"dog": "hound"})
+    history.rollback(late)
+    for i in range(8, 12):
+        history.item(f"r{i}", "cat")
+    history.tag("v2")
+    return history
+
+
+@pytest.mark.parametrize("lag", [0, 9])
+def test_a_writer_that_dies(lag: int):
+    """Wherever it dies: what can be read is whole and right, and the next writer finishes."""
+    history = eventful()
+    epochs = Epochs(history.governed())
+    deaths = 0
+    while True:
+        files = Memory(left=deaths)
+        try:
+            write(history, store_of(history, files), [3, 5, 2], lag, 10)
+        except PowerCutError:
+            deaths += 1
+        else:
+            break
+        files.left = None
+        for part in store_of(history, files).partitions():
+            if part is not None:
+                assert not list(part.damage())
+                reach = part.valid(epochs)
+                expected = delta_of(history, history.governed(), part.manifest.partition, reach)
+                assert_same(part.delta([(0, reach)]), expected)
+        store = store_of(history, files)
+        write(history, store, [len(history.checkpoints)], 0, 1000)
+        check(history, store)
+    assert deaths > 30
+
+
+@pytest.mark.parametrize("far", [8, 20, 28])
+def test_a_writer_that_is_frozen(far: int):
+    """Between any two files it stands still while another takes the partitions over, to the end, in
+    steps of so many moves: what is stored is right and whole when it wakes up, and stays so.
+    """
+    history = eventful()
+    whole, frozen = history.governed(), 0
+    while True:
+        files = Memory(left=frozen)
+        store = store_of(history, files)
+        woken: list[bool] = []
+
+        def others(store: Store = store, woken: list[bool] = woken) -> None:
+            woken.append(True)
+            write(history, store, [far], 0, 5)
+
+        files.meanwhile = others
+        with contextlib.suppress(Overtaken):
+            write(history, store, [4, 3], 0, 5)
+        if not woken:
+            break
+        frozen += 1
+        for part in store.partitions():
+            if part is not None:
+                assert not list(part.damage())
+                reach = part.valid(Epochs(whole))
+                expected = delta_of(history, whole, part.manifest.partition, reach)
+                assert_same(part.delta([(0, reach)]), expected)
+        write(history, store, [len(history.checkpoints)], 0, 1000)
+        check(history, store)
+    assert frozen > 20
+
+
+SCHEDULE = st.lists(st.tuples(st.integers(0, 1), st.integers(1, 15)), min_size=1, max_size=12)
+
+
+@few
+@given(plan=plans(size=10), schedule=SCHEDULE, every=st.sampled_from([3, 1000]))
+def test_two_writers(plan: Plan, schedule: list[tuple[int, int]], every: int):
+    """Two that both believe that the partition is theirs, each frozen for a while now and then:
+    what is stored is always right, and in the end it is all.
+    """
+    history = play(plan, 1)
+    store = store_of(history, Memory())
+    writers = [CheckpointWriter(store, every) for _ in range(2)]
+    feeders = [Feeder(history, 0) for _ in range(2)]
+    at = [0, 0]
+    end = len(history.checkpoints) - 1
+    for who, step in [*schedule, (0, end), (1, end)]:
+        at[who] = min(at[who] + step, end)
+        head = history.checkpoints[at[who]]
+        governance = history.governed(head.governance)
+        try:
+            feeders[who].feed(writers[who], governance, head.labels[0])
+            writers[who].flush(0, Epochs(governance))
+        except Overtaken:
+            feeders[who].writer = None  # begins again next time
+        stored = store.partition(0)
+        if stored is not None:
+            assert not list(stored.damage())
+            reach = stored.valid(Epochs(history.governed()))
+            expected = delta_of(history, history.governed(), 0, reach)
+            assert_same(stored.delta([(0, reach)]), expected)
+    write(history, store, [end], 0, every)
+    check(history, store)
