@@ -1,4 +1,4 @@
-"""`errata rebuild`: views and checkpoints from the log alone."""
+"""Views and checkpoints from the log alone, as fast as it can be folded."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-import click
-
 from consumers.follower import Follower, Piece
-from ledger.cli import Progress, open_ledger, settings, shared
+from ledger.checkpoints.writer import CheckpointWriter, Rows
 from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.logs.base import Topic
 from ledger.replay import GovernanceReader
 from ledger.views.bulk import bulk
 from ledger.views.contract import Known
-from ledger.wiring import views_path
 
 _AHEAD_MAX = 2
 """Pieces that wait to be written: each holds the messages of a batch."""
@@ -29,9 +26,9 @@ class Behind:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "errata-rebuild")
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: deque[Future[object]] = deque()
 
-    def __call__(self, act: Callable[..., None], *arguments: object) -> None:
+    def __call__(self, act: Callable[..., object], *arguments: object) -> None:
         """Do it when its turn comes. What an earlier one raised is raised here."""
         self._waiting.append(self._pool.submit(act, *arguments))
         while len(self._waiting) > _AHEAD_MAX:
@@ -53,44 +50,43 @@ class Behind:
 
 
 def rebuild(
-    dataset: Dataset, views: Path | None, told: Callable[[int], None] = lambda _: None
+    dataset: Dataset,
+    views: Path | None,
+    checkpoints: CheckpointWriter | None,
+    told: Callable[[int], None] = lambda _: None,
 ) -> Position:
-    """Make views from nothing, up to the log's end; the position that they have then.
+    """Make views and checkpoints from nothing, up to the log's end; the position they have then.
 
     Args:
         dataset: the log.
-        views: where the view is to be; None leaves it as it is.
+        views: where the view is; None leaves it as it is.
+        checkpoints: stores the checkpoints; None leaves them as they are.
         told: called with the number of events of each piece.
     """
+    ends = dataset.log.ends(Topic.LABELS)  # read first: governance then has what they need
     reader = GovernanceReader(dataset)
     governance = reader.refresh()
     known = Known(reader.stop, governance.prefix(reader.stop))
-    ends = dataset.log.ends(Topic.LABELS)  # read after governance: no `at` lies beyond them
+    if checkpoints:
+        checkpoints.clear()
     with ExitStack() as stack:
         view = stack.enter_context(bulk(views, dataset, known)) if views else None
-        behind = stack.enter_context(Behind())
+        writing, storing = stack.enter_context(Behind()), stack.enter_context(Behind())
         for partition, stop in enumerate(ends):
             if view:
-                behind(view.begin, partition, stop)
+                writing(view.begin, partition, stop)
+            if checkpoints:
+                storing(checkpoints.begin, partition, known.epochs)
             for piece in Follower(dataset, partition).advance(known.governance, stop):
                 assert isinstance(piece, Piece)
                 if view:
-                    behind(view.take, piece.delta)
+                    writing(view.take, piece.delta)
+                if checkpoints:
+                    rows = Rows(partition, piece.start, piece.stop, piece.delta, piece.met)
+                    storing(checkpoints.write, rows, known.epochs)
                 told(piece.stop - piece.start)
             if view:
-                behind(view.end)
+                writing(view.end)
+            if checkpoints:
+                storing(checkpoints.flush, partition, known.epochs)
     return Position(tuple(ends), known.stop)
-
-
-@click.command("rebuild")
-@shared
-def rebuild_() -> None:
-    """Make the views anew, from the log alone.
-
-    The old ones are read until the new ones are whole. Workers may go on meanwhile.
-    """
-    dataset = open_ledger().dataset
-    total = sum(dataset.log.ends(Topic.LABELS))
-    with Progress("Rebuilding", total) as bar:
-        position = rebuild(dataset, views_path(settings()), bar.advance)
-    click.echo(position.text())

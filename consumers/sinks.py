@@ -13,20 +13,23 @@ from typing import Protocol
 import polars as pl
 
 from consumers.follower import Follower, Piece, Reset
+from ledger.checkpoints.writer import CheckpointWriter, Overtaken, Rows
 from ledger.columnar.delta import Delta
 from ledger.columnar.fold import ColumnarPartition
 from ledger.columnar.restore import restore
 from ledger.core.epochs import live
 from ledger.core.governance import Governance
-from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.views.contract import Known
 from ledger.views.tables import Place
 from ledger.views.writer import Fenced, ViewWriter
 
+LATE = (Fenced, Overtaken)
+"""What a sink raises where somebody else has written: look what is there, and start anew."""
+
 
 class Sink(Protocol):
-    """Keeps rows of partitions. Every method may raise `Fenced`: somebody else has written."""
+    """Keeps rows of partitions. Every method may raise what is in `LATE`."""
 
     def offset(self, partition: int) -> int:
         """The next offset of the partition that it has not kept."""
@@ -45,11 +48,11 @@ class Sink(Protocol):
         ...
 
     def check(self) -> None:
-        """Raise `Fenced` if what it writes to is another one by now; called when idle."""
+        """Raise one of `LATE` if what it writes to is another one by now; called when idle."""
         ...
 
     def renew(self) -> None:
-        """Begin anew after `Fenced`."""
+        """Begin anew, after one of `LATE` or any other error."""
         ...
 
     def close(self) -> None:
@@ -104,10 +107,6 @@ class ViewSink:
         if place.governance < known.stop:
             self._places[partition] = self._writer.reset(partition, place, known, place.offset)
 
-    def reaches(self, position: Position) -> bool:
-        """Whether every partition is kept up to a position, whoever did it."""
-        return position.within(self._writer.position)
-
     def restore(
         self, governance: Governance, partition: int, stop: int
     ) -> tuple[int, ColumnarPartition]:
@@ -131,6 +130,48 @@ class ViewSink:
     def close(self) -> None:
         """Release the file."""
         self._writer.close()
+
+
+class CheckpointSink:
+    """Keeps rows in checkpoints: gathered, and stored every so many events, whenever governance
+    moves on (a tag, a rollback), and at the end.
+
+    Args:
+        writer: stores them.
+    """
+
+    def __init__(self, writer: CheckpointWriter) -> None:
+        self._writer = writer
+
+    def offset(self, partition: int) -> int:
+        """What is stored, whoever did it."""
+        return self._writer.stored(partition)
+
+    def take_up(self, partition: int, known: Known) -> int:
+        """Begin where what is stored stands."""
+        return self._writer.begin(partition, known.epochs)
+
+    def take(self, said: Piece | Reset, known: Known) -> None:
+        """Gather the rows that are not there."""
+        if isinstance(said, Reset):
+            self._writer.reset(said.partition, said.start)
+        else:
+            rows = Rows(said.partition, said.start, said.stop, said.delta, said.met)
+            self._writer.write(rows, known.epochs)
+
+    def settle(self, partition: int, known: Known) -> None:
+        """Store what is gathered."""
+        self._writer.flush(partition, known.epochs)
+
+    def check(self) -> None:
+        """A checkpoint is only ever added to."""
+
+    def renew(self) -> None:
+        """Go on from what is stored."""
+        self._writer.forget()
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
 
 def rest(delta: Delta, start: int) -> Delta:

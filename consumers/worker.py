@@ -1,4 +1,4 @@
-"""`errata worker`: follows the log as a member of a consumer group, and keeps what it says.
+"""The worker: follows the log as a member of a consumer group, and keeps what it says.
 
 Each partition that this member holds has a follower, whose rows go to the sinks. A turn of the
 loop takes the messages that are there (many when it is behind, one when it is not), then reads
@@ -9,17 +9,14 @@ is dropped and taken up again from there: nothing is skipped, and nothing is don
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import click
 import structlog
 
 from consumers.follower import Follower, Piece, Restore
-from consumers.sinks import Sink, ViewSink
-from ledger.cli import Progress, open_ledger, settings, shared
+from consumers.sinks import LATE, Sink
 from ledger.columnar.replay import ROWS, whole
 from ledger.core.position import Position
 from ledger.dataset import Dataset
@@ -27,8 +24,6 @@ from ledger.errors import CheckpointsUnavailable, LogUnavailable, ViewsUnavailab
 from ledger.logs.base import Batch, Subscription, Topic
 from ledger.replay import GovernanceReader
 from ledger.views.contract import Known
-from ledger.views.writer import Fenced
-from ledger.wiring import views_path
 
 Partitions = frozenset[tuple[Topic, int]]
 _IDLE_S = 0.1
@@ -64,6 +59,8 @@ class Worker:
         self._followers: dict[int, Follower] = {}
         self._reached: dict[int, int] = {}
         """How far the group's messages have come: a follower behind it reads the log itself."""
+        self._ahead: dict[int, int] = {}
+        """How far the sink was that was furthest when its follower began."""
 
     def run(self, go_on: Callable[[], bool]) -> None:
         """Follow the log for as long as it is told to go on; it asks between turns.
@@ -77,7 +74,7 @@ class Worker:
                 try:
                     self._turn(member)
                     wait_s = _AGAIN_S
-                except Fenced as late:
+                except LATE as late:
                     _say.warning("fenced", why=str(late))
                     self._drop()
                 except _NOT_NOW as error:
@@ -85,8 +82,27 @@ class Worker:
                     self._drop()
                     _pause(wait_s, go_on)
                     wait_s = min(2 * wait_s, _AGAIN_S_MAX)
+            self._end()
+
+    def reaches(self, position: Position) -> bool:
+        """Whether all up to a position is kept: by this member, or by who holds the partition."""
+        return position.governance <= self._known.stop and all(
+            self._offset(partition) >= stop for partition, stop in enumerate(position.labels)
+        )
+
+    def _offset(self, partition: int) -> int:
+        follower = self._followers.get(partition)
+        if follower is not None:
+            return follower.offset
+        return min(sink.offset(partition) for sink in self._sinks)
+
+    def _end(self) -> None:
+        """Keep what is only gathered so far; where that fails now, it is folded again later."""
+        try:
             for partition in self._followers:
                 self._settle(partition)
+        except (*LATE, *_NOT_NOW) as error:
+            _say.warning("not settled", why=str(error))
 
     def _start(self, topic: Topic, partition: int) -> int:
         del topic
@@ -112,17 +128,19 @@ class Worker:
             for sink in self._sinks:
                 sink.check()
         before, self._known = self._known, self._refreshed()
+        grown = before.stop < self._known.stop
         for partition, reached in self._reached.items():
             follower = self._followers.get(partition)
             batch = received.get(partition)
-            quiet = batch is None and before.stop == self._known.stop
-            if quiet and follower is not None and follower.offset >= reached:
+            if not grown and batch is None and follower is not None and follower.offset >= reached:
                 continue
-            self._go_on(partition, batch, reached)
+            self._go_on(partition, batch, reached, grown=grown)
 
-    def _go_on(self, partition: int, batch: Batch | None, reached: int) -> None:
+    def _go_on(self, partition: int, batch: Batch | None, reached: int, *, grown: bool) -> None:
         """Fold a partition on, as far as the group's messages have come."""
-        follower = self._followers.get(partition) or self._take_up(partition)
+        follower = self._followers.get(partition)
+        if follower is None or (grown and follower.offset < self._ahead[partition]):
+            follower = self._take_up(partition)
         governance = self._known.governance
         reached = max(reached, follower.offset)
         if batch is None:
@@ -134,14 +152,17 @@ class Worker:
                 sink.take(said, self._known)
             if isinstance(said, Piece):
                 self._told(said.stop - said.start)
-        if batch is None:
+        if batch is None or grown:
             self._settle(partition)
         self._followers[partition] = follower
 
     def _take_up(self, partition: int) -> Follower:
-        """A follower from where the sink that is least far stands."""
+        """A follower from where the sink that is least far stands. As long as another is further
+        than it, that one is not told what does not stand any more: then all is taken up again.
+        """
         known = self._known
-        start = min(sink.take_up(partition, known) for sink in self._sinks)
+        starts = [sink.take_up(partition, known) for sink in self._sinks]
+        start, self._ahead[partition] = min(starts), max(starts)
         return Follower(self._dataset, partition, start, known.governance, self._restore)
 
     def _settle(self, partition: int) -> None:
@@ -183,27 +204,3 @@ def _pause(seconds: float, go_on: Callable[[], bool]) -> None:
 def group_of(dataset: Dataset) -> str:
     """The group whose members keep a dataset's views, unless another is named."""
     return f"errata.{dataset.log.dataset}.views"
-
-
-@click.command()
-@shared
-@click.option("--group", help="The consumer group to join [default: errata.DATASET.views].")
-@click.option("--once", is_flag=True, help="End when all there is now is kept.")
-def worker(*, group: str | None, once: bool) -> None:
-    """Keep the views up to date, as the log grows.
-
-    Start as many as you like: they share the partitions, and take over from one that stops.
-    """
-    given = settings()
-    dataset = open_ledger().dataset
-    sink = ViewSink(views_path(given), dataset)
-    stopped: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: stopped.append(number))
-    end = Position(tuple(dataset.log.ends(Topic.LABELS)), dataset.log.ends(Topic.GOVERNANCE)[0])
-    behind = sum(end.labels) - sum(sink.offset(each) for each in range(dataset.partitions))
-    with Progress("Catching up", behind) as bar:
-        name = group or group_of(dataset)
-        work = Worker(dataset, [sink], name, sink.restore, bar.advance)
-        work.run(lambda: not stopped and not (once and sink.reaches(end)))
-    sink.close()

@@ -16,7 +16,7 @@ from typing import Any, Self, cast
 
 import polars as pl
 
-from ledger.columnar.delta import Delta
+from ledger.columnar.delta import Delta, empty
 from ledger.core.epochs import live
 from ledger.dataset import Dataset
 from ledger.errors import InvalidRequest
@@ -125,7 +125,7 @@ class _Partition:
         self._spans = spans
         self._changes = pl.DataFrame(schema=present.CHANGED)
         self._new: list[pl.DataFrame] = []
-        self._later: list[pl.DataFrame] = []
+        self._later = [present.standing(empty().reviews)]
 
     def take(self, delta: Delta) -> pl.DataFrame:
         """Look at a batch; its corrections, with what became of them as far as it says."""

@@ -1,0 +1,114 @@
+"""`errata worker` and `errata rebuild`: what keeps views and checkpoints.
+
+What they need is an extra, so it is imported when they run: without it, they say so.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from ledger.cli import Progress, open_ledger, print_line, settings, shared
+from ledger.dataset import Dataset
+from ledger.errors import ConfigurationError
+from ledger.logs.base import Topic
+from ledger.positions import ends
+from ledger.wiring import checkpoints_url, views_path
+
+if TYPE_CHECKING:
+    from consumers.follower import Restore
+    from ledger.checkpoints.store import Store
+    from ledger.checkpoints.writer import CheckpointWriter
+
+_views = click.option("--views/--no-views", default=True, show_default=True, help="The views.")
+_checkpoints = click.option(
+    "--checkpoints/--no-checkpoints", default=True, show_default=True, help="The checkpoints."
+)
+
+
+@click.command()
+@shared
+@_views
+@_checkpoints
+@click.option("--group", help="The consumer group to join [default: errata.DATASET.views].")
+@click.option("--once", is_flag=True, help="End when all there is now is kept.")
+def worker(*, views: bool, checkpoints: bool, group: str | None, once: bool) -> None:
+    """Keep views and checkpoints up to date, as the log grows.
+
+    Start as many as you like: they share the partitions, and take over from one that stops.
+    """
+    _refuse_nothing(views=views, checkpoints=checkpoints)
+    dataset, stopped = open_ledger().dataset, list[int]()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: stopped.append(number))
+    with _extra():
+        from consumers.sinks import CheckpointSink, Sink, ViewSink
+        from consumers.worker import Worker, group_of
+        from ledger.checkpoints.reader import Restorer
+    sinks: list[Sink] = []
+    restore: Restore | None = None
+    if views:
+        sinks.append(view := ViewSink(views_path(settings()), dataset))
+        restore = view.restore
+    if checkpoints:
+        store, writer = _checkpoints_of(dataset)
+        sinks.append(CheckpointSink(writer))
+        restore = restore or Restorer(dataset, store)
+    until = ends(dataset)
+    behind = sum(
+        stop - min(sink.offset(partition) for sink in sinks)
+        for partition, stop in enumerate(until.labels)
+    )
+    with Progress("Catching up", behind) as bar:
+        work = Worker(dataset, sinks, group or group_of(dataset), restore, bar.advance)
+        work.run(lambda: not stopped and not (once and work.reaches(until)))
+    for sink in sinks:
+        sink.close()
+
+
+@click.command()
+@shared
+@_views
+@_checkpoints
+def rebuild(*, views: bool, checkpoints: bool) -> None:
+    """Make views and checkpoints anew, from the log alone.
+
+    The old view is read until the new one is whole, and workers may go on meanwhile.
+    """
+    _refuse_nothing(views=views, checkpoints=checkpoints)
+    dataset = open_ledger().dataset
+    with _extra():
+        from consumers.rebuild import rebuild
+    path = views_path(settings()) if views else None
+    writer = _checkpoints_of(dataset)[1] if checkpoints else None
+    with Progress("Rebuilding", sum(dataset.log.ends(Topic.LABELS))) as bar:
+        position = rebuild(dataset, path, writer, bar.advance)
+    print_line(position.text())
+
+
+def _refuse_nothing(*, views: bool, checkpoints: bool) -> None:
+    if not (views or checkpoints):
+        raise click.UsageError("--no-views goes not with --no-checkpoints: nothing is left")
+
+
+def _checkpoints_of(dataset: Dataset) -> tuple[Store, CheckpointWriter]:
+    from ledger.checkpoints.files import open_files
+    from ledger.checkpoints.store import Store, origin_of
+    from ledger.checkpoints.writer import CheckpointWriter
+
+    store = Store(open_files(checkpoints_url(settings())), origin_of(dataset))
+    return store, CheckpointWriter(store)
+
+
+@contextmanager
+def _extra() -> Generator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError(
+            f"keeping views needs the extra `views` ({error}): pip install 'errata[views]'"
+        ) from error
