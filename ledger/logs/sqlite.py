@@ -81,7 +81,7 @@ class SqliteLog(Log):
     def exists(self) -> bool:
         """Whether the topics are there; makes no file."""
         try:
-            with self._file.use() as connection:
+            with self._one_state() as connection:
                 missing = [topic for topic in Topic if not self._rows(connection, topic)]
         except NoLogFile:
             return False
@@ -91,20 +91,18 @@ class SqliteLog(Log):
 
     def check(self) -> None:
         """Refuse partitions whose first or last records are gone."""
-        with self._file.use() as connection:
+        with self._one_state() as connection:
             for part in chain.from_iterable(self._parts(connection, topic) for topic in Topic):
                 if part.end and (head := self._head(connection, part)):
                     raise self._headless(part, head)
                 self._last_checksum(connection, part)
-                if connection.execute(
-                    "SELECT 1 FROM records WHERE partition_id = ? AND offset >= ? LIMIT 1",
-                    (part.partition_id, part.end),
-                ).fetchall():
+                beyond = "SELECT 1 FROM records WHERE partition_id = ? AND offset >= ? LIMIT 1"
+                if connection.execute(beyond, (part.partition_id, part.end)).fetchall():
                     raise self._damaged(part, f"its end, {part.end},")
 
     def topic_ids(self) -> Mapping[Topic, str]:
         """Random ids, given when the topics were created."""
-        with self._file.use() as connection:
+        with self._one_state() as connection:
             for topic in Topic:
                 self._parts(connection, topic)
             ids = dict(connection.execute("SELECT name, topic_id FROM topics").fetchall())
@@ -238,6 +236,14 @@ class SqliteLog(Log):
     def close(self) -> None:
         """Close the idle connections; the next use opens the file again."""
         self._file.close()
+
+    @contextmanager
+    def _one_state(self) -> Generator[Connection]:
+        """For questions whose answers are compared: others append meanwhile."""
+        with self._file.use() as connection:
+            connection.execute("BEGIN")
+            yield connection
+            connection.execute("COMMIT")
 
     @contextmanager
     def _write(self, *, create: bool = False) -> Generator[Connection]:

@@ -219,6 +219,26 @@ def test_threads(log: SqliteLog, path: Path):
         assert all(offsets == list(range(offsets[0], offsets[0] + 3)) for offsets in told)
 
 
+def test_checked_while_another_appends(log: SqliteLog, path: Path):
+    """A whole log is never taken for a damaged one because it grows meanwhile."""
+    stopped = threading.Event()
+
+    def append() -> None:
+        with SqliteLog(path, log.dataset) as other:
+            while not stopped.is_set():
+                other.append(LABELS, [message(0, b"x"), message(1, b"x")])
+
+    with ThreadPoolExecutor(1) as pool:
+        appending = pool.submit(append)
+        try:
+            for _ in range(500):
+                log.check()
+                assert log.exists()
+        finally:
+            stopped.set()
+        appending.result()
+
+
 def test_created_at_once(path: Path):
     """Several threads and handles may create the same dataset at the same moment."""
     with ThreadPoolExecutor(8) as pool:
