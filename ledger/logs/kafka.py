@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import IsolationLevel, TopicCollection, TopicPartition
+from confluent_kafka import OFFSET_INVALID, IsolationLevel, TopicCollection, TopicPartition
 from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec  # pyright: ignore[reportPrivateImportUsage]
 
 from ledger.errors import ConfigurationError, CorruptLog, InvalidRequest
@@ -29,6 +29,8 @@ from ledger.logs.kafka_settings import (
     TOPIC_CONFIG,
     guarded_fault,
 )
+
+_LEADER_S_MAX = 3  # a leader that is silent for so long may be dead: another is looked for
 
 
 class KafkaLog(Log):
@@ -203,14 +205,22 @@ class KafkaLog(Log):
 
     def _offsets(self, partitions: Sequence[Partition], spec: object) -> dict[Partition, int]:
         asked = {TopicPartition(self.topic_name(t), n): (t, n) for t, n in partitions}
-        found = self._cluster.ask(
-            "list_offsets",
-            dict.fromkeys(asked, spec),
-            doing=f"look up offsets of {self.dataset!r}",
-            isolation_level=IsolationLevel.READ_COMMITTED,
-        )
-        offsets = {asked[where]: result.offset for where, result in found.items()}
-        return {where: offsets[where] for where in partitions}
+        doing = f"look up offsets of {self.dataset!r}"
+        deadline_s = time.monotonic() + self._cluster.timeout_s
+        while True:
+            found = self._cluster.ask(
+                "list_offsets",
+                dict.fromkeys(asked, spec),
+                doing=doing,
+                attempt_s=_LEADER_S_MAX,
+                isolation_level=IsolationLevel.READ_COMMITTED,
+            )
+            offsets = {asked[where]: result.offset for where, result in found.items()}
+            if OFFSET_INVALID not in offsets.values():
+                return {where: offsets[where] for where in partitions}
+            # Beside the others' answers, librdkafka gives this for a leader that gave none.
+            if time.monotonic() > deadline_s:
+                raise self._cluster.failure(self._cluster.silence(), doing)
 
     def _refuse_partition(self, topic: Topic, partition: int, count: int) -> None:
         if not 0 <= partition < count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -100,6 +101,7 @@ class Cluster:
         *arguments: object,
         doing: str,
         passing: Iterable[str] = (),
+        attempt_s: float = math.inf,
         **options: object,
     ) -> Any:
         """Make a request of `AdminClient`.
@@ -109,6 +111,7 @@ class Cluster:
             arguments: what the method takes.
             doing: completes "cannot ..." where it fails.
             passing: the names of errors that count as the answer None.
+            attempt_s: after so long without an answer it is asked again, within the time-out.
             options: what the method takes by name.
 
         Returns:
@@ -117,9 +120,10 @@ class Cluster:
         if self._admin is None:
             self._admin = self.client(AdminClient, "admin")
         self.complaint = None
-        options["request_timeout"] = self.timeout_s
         started_s = time.monotonic()
         while True:
+            left_s = self.timeout_s - (time.monotonic() - started_s)
+            options["request_timeout"] = min(self.timeout_s, attempt_s, max(left_s, RETRY_S))
             asked: Future[Any] | dict[Any, Future[Any]]
             asked = getattr(self._admin, request)(*arguments, **options)
             try:
@@ -156,4 +160,4 @@ def _patience_s(error: KafkaError, timeout_s: float) -> float:
     """For how long an error may pass by itself."""
     if error.name() in ABSENT:
         return min(timeout_s, NEWS_S_MAX)
-    return timeout_s if error.name() in MOVING else 0
+    return timeout_s if error.name() in MOVING or error.name() in SILENT else 0
