@@ -1,12 +1,21 @@
-"""`errata verify`: rebuild every version from the log and hold it against its tag."""
+"""`errata verify`: every version rebuilt from the log and held against its tag, and what is kept
+beside the log held against a replay.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
-from ledger.cli import as_json, open_ledger, print_json, print_table, shared
-from ledger.errors import CorruptLog
+from ledger.cli import as_json, note, open_ledger, print_json, print_table, settings, shared
+from ledger.errors import CorruptLog, VerificationFailed
 from ledger.reading import Proof
+from ledger.snapshot import Row
+from ledger.verifying import Kept, verify_kept
+from ledger.wiring import views_path
+
+_SHOWN_MAX = 20
 
 
 @click.command()
@@ -14,12 +23,28 @@ from ledger.reading import Proof
 @click.argument("names", nargs=-1)
 @as_json
 def verify(*, names: tuple[str, ...], as_json: bool) -> None:
-    """Rebuild versions from the log and hold them against their tags.
+    """Rebuild versions from the log and hold them against their tags; then hold views and
+    checkpoints against a replay of the log as far as they have come.
 
-    NAMES are the versions to prove; without any, all are. The exit code is 1 if one differs, or
-    was tagged without a hash.
+    NAMES are the versions to prove; without any, all are, and views and checkpoints with them. The
+    exit code is 1 if anything differs, or was tagged without a hash.
     """
-    proofs = list(open_ledger().verify(names or None))
+    book = open_ledger()
+    proofs = list(book.verify(names or None))
+    _say_versions(proofs, as_json=as_json)
+    kept = [] if names else list(verify_kept(book, views_path(settings())))
+    _say_kept(kept, as_json=as_json)
+    failed = [proof.name for proof in proofs if not proof.proved]
+    if failed:
+        raise CorruptLog(f"not proved: {', '.join(failed)}")
+    wrong = [each.name for each in kept if not each.proved]
+    if wrong:
+        raise VerificationFailed(
+            f"not as the log says: {' and '.join(wrong)}. Make them again: `errata rebuild`"
+        )
+
+
+def _say_versions(proofs: Sequence[Proof], *, as_json: bool) -> None:
     if as_json:
         for proof in proofs:
             print_json(
@@ -30,18 +55,56 @@ def verify(*, names: tuple[str, ...], as_json: bool) -> None:
                     "proved": proof.proved,
                 }
             )
-    else:
-        rows = [
-            (proof.name, proof.tagged_sha256 or "", proof.snapshot.sha256, _verdict(proof))
-            for proof in proofs
-        ]
-        print_table(rows, ["version", "tagged", "rebuilt", "verdict"])
-    failed = [proof.name for proof in proofs if not proof.proved]
-    if failed:
-        raise CorruptLog(f"not proved: {', '.join(failed)}")
+        return
+    rows = [
+        (proof.name, proof.tagged_sha256 or "", proof.snapshot.sha256, _verdict(proof))
+        for proof in proofs
+    ]
+    print_table(rows, ["version", "tagged", "rebuilt", "verdict"])
+
+
+def _say_kept(kept: Sequence[Kept], *, as_json: bool) -> None:
+    """What is wrong with views and checkpoints, by item: the first ones, and how many they are."""
+    if as_json:
+        for each in kept:
+            print_json(
+                {
+                    "kept": each.name,
+                    "position": each.position.as_dict() if each.position else None,
+                    "proved": each.proved,
+                    "differ": len(each.difference),
+                    "items": [change.item_id for change in each.difference[:_SHOWN_MAX]],
+                    "problems": each.problems,
+                }
+            )
+        return
+    if kept:
+        rows = [(each.name, each.position or "", _found(each)) for each in kept]
+        click.echo()
+        print_table(rows, ["kept", "as of", "verdict"])
+    for each in kept:
+        for problem in each.problems:
+            note(f"{each.name}: {problem}")
+        for change in each.difference[:_SHOWN_MAX]:
+            said, held = _text(change.before), _text(change.after)
+            note(f"{each.name}: item {change.item_id} is {said} in the log and {held} there")
+        more = len(each.difference) - _SHOWN_MAX
+        if more > 0:
+            note(f"{each.name}: and {more} more")
 
 
 def _verdict(proof: Proof) -> str:
     if proof.proved:
         return "proved"
     return "no hash" if proof.tagged_sha256 is None else "DIFFERS"
+
+
+def _found(kept: Kept) -> str:
+    if kept.problems:
+        return "DAMAGED"
+    count = len(kept.difference)
+    return "proved" if not count else f"DIFFERS in {count} {'item' if count == 1 else 'items'}"
+
+
+def _text(row: Row | None) -> str:
+    return "absent" if row is None else row.line().decode().strip()

@@ -53,3 +53,7 @@ class ViewsDamaged(LedgerError):
 
 class ViewsUnavailable(LedgerError):
     """A view cannot be read or written now: locked for too long, disk full."""
+
+
+class VerificationFailed(LedgerError):
+    """What is kept beside the log is not what the log says."""

@@ -131,7 +131,9 @@ def _array(table: pa.Table, name: str) -> Any:
     if name not in table.column_names:
         return None
     column: Any = table.column(name)
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays([pa.array([], column.type), *column.chunks])
 
 
 def _numbers(table: pa.Table, name: str) -> NDArray[Any]:
