@@ -109,7 +109,9 @@ def expected_of(fold: PartitionFold, entry: Entry, epoch: int) -> dict[str, Row]
             "geometry_type": geometry and geometry.type,
             "coordinates": geometry and list(geometry.coordinates),
             "split": record.split if split is None else None,
-            "attributes": json.dumps(attributes, sort_keys=True) if attributes else None,
+            "attributes": json.dumps(attributes, sort_keys=True, ensure_ascii=False)
+            if attributes
+            else None,
             "content": registration and registration.content,
             "source": registration and registration.source,
             "correction_offset": at,
