@@ -41,12 +41,15 @@ def bulk(path: Path, dataset: Dataset, known: Known) -> Generator[BulkView]:
             raise InvalidRequest(f"another rebuild of the views at {path} is on its way")
         file.remove_leftovers(path)
         made = file.fresh(path)
-        view = BulkView.create(made, dataset, known)
         try:
-            yield view
-            view.finish()
+            view = BulkView.create(made, dataset, known)
+            try:
+                yield view
+                view.finish()
+            except BaseException:
+                view.close()
+                raise
         except BaseException:
-            view.close()
             file.remove(made)
             raise
         file.replace(path, made)
