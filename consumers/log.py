@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from heapq import merge
 from typing import Any
 
 import click
@@ -35,6 +36,7 @@ _QUIET = ("type", "event_id", "actor", "occurred_at", "contract_version", "item_
 @click.option("--item", help="Only events about this item.")
 @click.option("--type", "type_", type=click.Choice(_TYPES), help="Only events of this type.")
 @click.option("-n", "--last", type=click.IntRange(min=0), help="Only the last N.")
+@click.option("--quarantine", is_flag=True, help="What was quarantined, instead.")
 @click.option("--outcomes", is_flag=True, help="Say what became of each event.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is appended from now on.")
 @as_json
@@ -45,6 +47,7 @@ def log(
     item: str | None,
     type_: str | None,
     last: int | None,
+    quarantine: bool,
     outcomes: bool,
     follow: bool,
     as_json: bool,
@@ -56,6 +59,8 @@ def log(
     """
     if follow and (until or outcomes):
         raise click.UsageError("--follow goes with neither --until nor --outcomes")
+    if quarantine and (since or until or outcomes or follow):
+        raise click.UsageError("--quarantine goes with --item, --type, --last and --json only")
     ledger = open_ledger()
     start = ledger.resolve(since) if since else None
     stop = ledger.resolve(until) if until else positions.ends(ledger.dataset)
@@ -64,7 +69,7 @@ def log(
     def wanted(entries: Iterable[Entry]) -> Iterator[Entry]:
         return (entry for entry in entries if _wanted(entry, item, type_))
 
-    entries = wanted(ledger.events(start, stop))
+    entries = wanted(_quarantined(ledger) if quarantine else ledger.events(start, stop))
     for entry in entries if last is None else deque(entries, maxlen=last):
         _print(entry, known.get(entry[:3]), as_json=as_json)
     while follow:
@@ -73,6 +78,15 @@ def log(
         for entry in wanted(ledger.events(stop, end)):
             _print(entry, None, as_json=as_json)
         stop = end
+
+
+def _quarantined(ledger: Ledger) -> Iterator[Entry]:
+    dataset = ledger.dataset
+    stops = enumerate(dataset.log.ends(Topic.QUARANTINE))
+    return merge(
+        *(dataset.entries(Topic.QUARANTINE, partition, 0, stop) for partition, stop in stops),
+        key=lambda entry: entry.timestamp_ms,
+    )
 
 
 def _outcomes(ledger: Ledger) -> dict[tuple[Topic, int, int], Outcome]:

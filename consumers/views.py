@@ -6,7 +6,7 @@ What they need is an extra, so it is imported when they run: without it, they sa
 from __future__ import annotations
 
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ledger.checkpoints.store import Store
     from ledger.checkpoints.writer import CheckpointWriter
 
+Stopped = Callable[[], bool]
 _views = click.option("--views/--no-views", default=True, show_default=True, help="The views.")
 _checkpoints = click.option(
     "--checkpoints/--no-checkpoints", default=True, show_default=True, help="The checkpoints."
@@ -35,16 +36,42 @@ _checkpoints = click.option(
 @_views
 @_checkpoints
 @click.option("--group", help="The consumer group to join [default: errata.DATASET.views].")
+@click.option("--quarantine", is_flag=True, help="Only quarantine what is no event.")
 @click.option("--once", is_flag=True, help="End when all there is now is kept.")
-def worker(*, views: bool, checkpoints: bool, group: str | None, once: bool) -> None:
+def worker(
+    *, views: bool, checkpoints: bool, group: str | None, quarantine: bool, once: bool
+) -> None:
     """Keep views and checkpoints up to date, as the log grows.
 
-    Start as many as you like: they share the partitions, and take over from one that stops.
+    Start as many as you like: they share the partitions, and take over from one that stops. With
+    --quarantine it copies what no decoder reads to the topic of that name, and keeps nothing else;
+    those are a group of their own.
     """
     _refuse_nothing(views=views, checkpoints=checkpoints)
-    dataset, stopped = open_ledger().dataset, list[int]()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: stopped.append(number))
+    dataset = open_ledger().dataset
+    with _stoppable() as stopped:
+        if quarantine:
+            _quarantine(dataset, stopped, group, once=once)
+        else:
+            _keep(dataset, stopped, group, views=views, checkpoints=checkpoints, once=once)
+
+
+def _quarantine(dataset: Dataset, stopped: Stopped, group: str | None, *, once: bool) -> None:
+    with _extra():
+        from consumers.quarantine import Quarantine, group_of
+    work, until = Quarantine(dataset, group or group_of(dataset)), ends(dataset)
+    work.run(lambda: not stopped() and not (once and work.reaches(until)))
+
+
+def _keep(
+    dataset: Dataset,
+    stopped: Stopped,
+    group: str | None,
+    *,
+    views: bool,
+    checkpoints: bool,
+    once: bool,
+) -> None:
     with _extra():
         from consumers.sinks import CheckpointSink, Sink, ViewSink
         from consumers.worker import Worker, group_of
@@ -65,7 +92,7 @@ def worker(*, views: bool, checkpoints: bool, group: str | None, once: bool) -> 
     )
     with Progress("Catching up", behind) as bar:
         work = Worker(dataset, sinks, group or group_of(dataset), restore, bar.advance)
-        work.run(lambda: not stopped and not (once and work.reaches(until)))
+        work.run(lambda: not stopped() and not (once and work.reaches(until)))
     for sink in sinks:
         sink.close()
 
@@ -102,6 +129,19 @@ def _checkpoints_of(dataset: Dataset) -> tuple[Store, CheckpointWriter]:
 
     store = Store(open_files(checkpoints_url(settings())), origin_of(dataset))
     return store, CheckpointWriter(store)
+
+
+@contextmanager
+def _stoppable() -> Generator[Stopped]:
+    """Whether the process was told to end; it then ends what it is doing first."""
+    told: list[int] = []
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda number, _: told.append(number)) for number in numbers]
+    try:
+        yield lambda: bool(told)
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from ledger.replay import GovernanceReader
 from ledger.views.contract import Known
 
 Partitions = frozenset[tuple[Topic, int]]
-_IDLE_S = 0.1
+IDLE_S = 0.1
 """How often governance is looked at while no label event comes."""
 _AGAIN_S, _AGAIN_S_MAX = 0.1, 5.0
 _NOT_NOW = (LogUnavailable, ViewsUnavailable, CheckpointsUnavailable)
@@ -67,21 +67,9 @@ class Worker:
 
         Raises what does not pass by itself: a corrupt log, damaged views, a wrong configuration.
         """
-        wait_s = _AGAIN_S
         subscribe = partial(self._dataset.log.subscribe, [Topic.LABELS], self._group)
         with subscribe(self._start, self._lose) as member:
-            while go_on():
-                try:
-                    self._turn(member)
-                    wait_s = _AGAIN_S
-                except LATE as late:
-                    _say.warning("fenced", why=str(late))
-                    self._drop()
-                except _NOT_NOW as error:
-                    _say.warning("waiting", why=str(error), seconds=wait_s)
-                    self._drop()
-                    _pause(wait_s, go_on)
-                    wait_s = min(2 * wait_s, _AGAIN_S_MAX)
+            patiently(lambda: self._turn(member), go_on, self._drop)
             self._end()
 
     def reaches(self, position: Position) -> bool:
@@ -119,6 +107,13 @@ class Worker:
             self._followers.pop(partition, None)
 
     def _turn(self, member: Subscription) -> None:
+        try:
+            self._take_turn(member)
+        except LATE as late:
+            _say.warning("fenced", why=str(late))
+            self._drop()
+
+    def _take_turn(self, member: Subscription) -> None:
         received = _received(member)  # some of it may be lost to another member by now
         for partition in received.keys() - self._reached.keys():
             del received[partition]
@@ -186,7 +181,7 @@ class Worker:
 def _received(member: Subscription) -> dict[int, Batch]:
     """The messages that are there, by partition; it waits a little where there are none."""
     found: dict[int, list[Batch]] = {}
-    count, batch = 0, member.poll(_IDLE_S)
+    count, batch = 0, member.poll(IDLE_S)
     while batch is not None:
         found.setdefault(batch.partition, []).append(batch)
         count += len(batch)
@@ -194,11 +189,28 @@ def _received(member: Subscription) -> dict[int, Batch]:
     return {partition: next(whole(batches, count + 1)) for partition, batches in found.items()}
 
 
-def _pause(seconds: float, go_on: Callable[[], bool]) -> None:
-    """Wait, but no longer than one goes on."""
-    until = time.monotonic() + seconds
-    while go_on() and (left := until - time.monotonic()) > 0:
-        time.sleep(min(left, _IDLE_S))
+def patiently(
+    turn: Callable[[], None], go_on: Callable[[], bool], drop: Callable[[], None]
+) -> None:
+    """Take turns for as long as one is told to go on. Where something is away for a while, drop
+    what is believed, and try again; it is said once, and once when it is back.
+    """
+    wait_s = 0.0
+    while go_on():
+        try:
+            turn()
+        except _NOT_NOW as error:
+            if not wait_s:
+                _say.warning("waiting", why=str(error))
+            drop()
+            wait_s = min(2 * wait_s or _AGAIN_S, _AGAIN_S_MAX)
+            until = time.monotonic() + wait_s
+            while go_on() and (left := until - time.monotonic()) > 0:
+                time.sleep(min(left, IDLE_S))
+        else:
+            if wait_s:
+                _say.warning("goes on")
+            wait_s = 0.0
 
 
 def group_of(dataset: Dataset) -> str:

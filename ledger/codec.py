@@ -239,7 +239,7 @@ def build(event_type: type[Event], fields: Mapping[str, Any]) -> Event | Undecod
         return Undecodable(f"{event_type.__name__}: {error.errors()[0]['msg']}")
 
 
-_SCALARS = frozenset((str, int, float, bool, type(None), datetime))
+_SCALARS = frozenset((str, bytes, int, float, bool, type(None), datetime))
 
 
 def plain(value: Any) -> Any:

@@ -16,10 +16,17 @@ from pydantic import BaseModel, ValidationError
 
 from ledger.clock import milliseconds, now
 from ledger.codec import Codec, Undecodable
-from ledger.core.events import GOVERNANCE_EVENTS, LABEL_EVENTS, Event, LabelEvent
+from ledger.core.events import (
+    GOVERNANCE_EVENTS,
+    LABEL_EVENTS,
+    QUARANTINE_EVENTS,
+    Event,
+    EventQuarantined,
+    LabelEvent,
+)
 from ledger.core.partitioner import partition_of
 from ledger.errors import ConfigurationError, CorruptLog, InvalidRequest
-from ledger.logs.base import Log, Message, Topic
+from ledger.logs.base import Batch, Log, Message, Topic
 from ledger.registry import ConfluentRegistry, EmbeddedRegistry, meta_message
 
 PARTITIONS_MAX = 1_000
@@ -27,6 +34,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 _BELONG: dict[Topic, tuple[type[Event], ...]] = {
     Topic.LABELS: LABEL_EVENTS,
     Topic.GOVERNANCE: GOVERNANCE_EVENTS,
+    Topic.QUARANTINE: QUARANTINE_EVENTS,
 }
 
 
@@ -139,14 +147,19 @@ class Dataset:
 
     def entries(self, topic: Topic, partition: int, start: int, stop: int) -> Iterator[Entry]:
         """The messages at offsets `start <= offset < stop` of one partition, decoded."""
-        belong = _BELONG.get(topic, ())
         for batch in self.log.read(topic, partition, start, stop):
-            rows = zip(batch.offsets, batch.timestamps_ms, batch.keys, batch.values, strict=True)
-            for offset, timestamp_ms, key, value in rows:
-                event = self.codec.decode(value)
-                if not isinstance(event, (Undecodable, *belong)):
-                    event = Undecodable(f"{type(event).__name__} does not belong on {topic.value}")
-                yield Entry(topic, partition, offset, timestamp_ms, key, event)
+            yield from self.decoded(batch)
+
+    def decoded(self, batch: Batch) -> Iterator[Entry]:
+        """The messages of a batch, decoded."""
+        belong = _BELONG.get(batch.topic, ())
+        rows = zip(batch.offsets, batch.timestamps_ms, batch.keys, batch.values, strict=True)
+        for offset, timestamp_ms, key, value in rows:
+            event = self.codec.decode(value)
+            if not isinstance(event, (Undecodable, *belong)):
+                reason = f"{type(event).__name__} does not belong on {batch.topic.value}"
+                event = Undecodable(reason)
+            yield Entry(batch.topic, batch.partition, offset, timestamp_ms, key, event)
 
     def message(self, event: Event, *, admitted: bool = False) -> Message:
         """The event as a message, stamped with the present moment (see `Codec.encode`).
@@ -154,10 +167,8 @@ class Dataset:
         Raises:
             InvalidRequest: the event breaks a rule, or is too large for a broker.
         """
-        key, partition = None, 0
-        if isinstance(event, LabelEvent):
-            key = event.record_id.encode()
-            partition = partition_of(key, self.partitions)
+        key = _key(event)
+        partition = 0 if key is None else partition_of(key, self.partitions)
         value = self.codec.encode(event, admitted=admitted)
         return Message(partition, key, value, milliseconds(now()))
 
@@ -173,6 +184,15 @@ def topic_of(event: Event | type[Event]) -> Topic:
     """The topic that an event belongs on."""
     event_type = event if isinstance(event, type) else type(event)
     return next(topic for topic, types in _BELONG.items() if event_type in types)
+
+
+def _key(event: Event) -> bytes | None:
+    """The key that picks an event's partition: its record, or what it comes from."""
+    if isinstance(event, LabelEvent):
+        return event.record_id.encode()
+    if isinstance(event, EventQuarantined):
+        return event.key or f"{event.source_topic}/{event.source_partition}".encode()
+    return None
 
 
 def _card(log: Log) -> Card | None:

@@ -9,6 +9,7 @@ so that its lines can be appended again.
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from ledger.core.events import (
     ClassAdded,
     ContractChange,
     Event,
+    EventQuarantined,
     Geometry,
     ItemRegistered,
     PolicyChanged,
@@ -88,8 +90,13 @@ def type_of(fields: Mapping[str, Any]) -> type[Event]:
             "these bytes were no event on the log that the line comes from, and cannot be "
             "appended; take the line out (offsets after it in its partition move down by one)"
         )
+    if name == EventQuarantined.__name__:
+        raise InvalidRequest(
+            "EventQuarantined tells what stands on another topic of the same log, and is written "
+            "by `errata worker --quarantine` alone; take the line out"
+        )
     if not isinstance(name, str) or name not in EVENT_TYPES:
-        known = ", ".join(EVENT_TYPES)
+        known = ", ".join(each for each in EVENT_TYPES if each != EventQuarantined.__name__)
         problem_ = "has no type" if name is None else f"has the unknown type {name!r}"
         raise InvalidRequest(f"the event {problem_}; known are {known}")
     return EVENT_TYPES[name]
@@ -156,10 +163,12 @@ def as_fields(event: Event) -> dict[str, Any]:
     """The event as JSON-ready fields, `type` first: what `admit` takes."""
     fields: dict[str, Any] = {"type": type(event).__name__, **plain(event)}
     fields["occurred_at"] = event.occurred_at.isoformat().replace("+00:00", "Z")
-    for name in ("position", "to", "at", "based_on"):
+    for name in ("position", "to", "at", "based_on", "key", "value"):
         value = getattr(event, name, None)
         if isinstance(value, Position):
             fields[name] = value.as_dict()
+        elif isinstance(value, bytes):
+            fields[name] = b64encode(value).decode()
     return fields
 
 

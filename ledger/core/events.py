@@ -183,6 +183,21 @@ class RolledBack(Event):
     approved_by: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventQuarantined(Event):
+    """What a gate or a decoder refused: where it stands, its bytes, and why. Its `event_id` is
+    computed from the place, so that saying it twice changes nothing.
+    """
+
+    source_topic: str
+    source_partition: int
+    source_offset: int
+    key: bytes | None = None
+    value: bytes | None = None
+    reason: str
+    gate: str
+
+
 LABEL_EVENTS: tuple[type[LabelEvent], ...] = (
     ItemRegistered,
     CorrectionProposed,
@@ -195,6 +210,7 @@ GOVERNANCE_EVENTS: tuple[type[Event], ...] = (
     VersionTagged,
     RolledBack,
 )
+QUARANTINE_EVENTS: tuple[type[Event], ...] = (EventQuarantined,)
 EVENT_TYPES: Mapping[str, type[Event]] = {
-    cls.__name__: cls for cls in (*LABEL_EVENTS, *GOVERNANCE_EVENTS)
+    cls.__name__: cls for cls in (*LABEL_EVENTS, *GOVERNANCE_EVENTS, *QUARANTINE_EVENTS)
 }

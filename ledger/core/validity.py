@@ -21,6 +21,7 @@ from ledger.core.events import (
     CorrectionProposed,
     CorrectionWithdrawn,
     Event,
+    EventQuarantined,
     Geometry,
     ItemRegistered,
     LabelEvent,
@@ -172,6 +173,16 @@ def _rolled_back(event: Any) -> Iterator[str]:
     yield from _position("at", rollback.at)
 
 
+def _event_quarantined(event: Any) -> Iterator[str]:
+    quarantined: EventQuarantined = event
+    for name in ("source_topic", "reason", "gate"):
+        if not getattr(quarantined, name):
+            yield f"{name} is empty"
+    for name in ("source_partition", "source_offset"):
+        if getattr(quarantined, name) < 0:
+            yield f"{name} is {getattr(quarantined, name)}: it is 0 or more"
+
+
 def _nothing(_: Any) -> Iterator[str]:
     yield from ()
 
@@ -209,4 +220,5 @@ OWN_RULES: Mapping[type[Event], Callable[[Any], Iterator[str]]] = {
     PolicyChanged: _policy_changed,
     VersionTagged: _version_tagged,
     RolledBack: _rolled_back,
+    EventQuarantined: _event_quarantined,
 }

@@ -70,8 +70,8 @@ def of_module(base: type[Event]) -> set[type[Event]]:
 
 
 def test_every_event_has_its_topic():
-    """LABEL_EVENTS and GOVERNANCE_EVENTS together name every event, once, under its wire name."""
-    named = [*events.LABEL_EVENTS, *events.GOVERNANCE_EVENTS]
+    """The lists of events by topic together name every event, once, under its wire name."""
+    named = [*events.LABEL_EVENTS, *events.GOVERNANCE_EVENTS, *events.QUARANTINE_EVENTS]
     assert len(named) == len(set(named))
     assert set(named) == of_module(Event)
     assert set(events.LABEL_EVENTS) == of_module(LabelEvent)

@@ -1,0 +1,135 @@
+"""The worker that says what is undecodable: one event on `quarantine` for each message that is no
+event of ours, with its bytes and the reason.
+
+It is a group of its own, so that each partition has one member that does it. How far it came, the
+quarantine topic itself says: behind the last message that it names nothing was found, or it is
+found again. The id of what it writes is computed from the place, so that twice is once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+
+import numpy as np
+import structlog
+
+from consumers.worker import IDLE_S, patiently
+from ledger.codec import VALUE_BYTES_MAX, Undecodable
+from ledger.columnar.frame import ODD, Reader
+from ledger.core.events import EventQuarantined
+from ledger.core.position import Position
+from ledger.dataset import Dataset
+from ledger.logs.base import Batch, Subscription, Topic
+
+GATE = "decoder"
+_KEPT_BYTES_MAX = VALUE_BYTES_MAX - 10_000
+_say = structlog.get_logger("errata.quarantine")
+
+
+class Quarantine:
+    """A member of the group that quarantines what no decoder reads, on `labels` and `governance`.
+
+    Args:
+        dataset: the log.
+        group: the group's name.
+    """
+
+    def __init__(self, dataset: Dataset, group: str) -> None:
+        self._dataset, self._group = dataset, group
+        self._reader = Reader(dataset.codec)
+        self._topic_ids = dataset.log.topic_ids()
+        self._batch: Batch | None = None
+        self._offsets: dict[tuple[Topic, int], int] = {}
+        """The next message to look at, by partition."""
+
+    def run(self, go_on: Callable[[], bool]) -> None:
+        """Look at every message for as long as it is told to go on; it asks between batches."""
+        topics = [Topic.LABELS, Topic.GOVERNANCE]
+        subscribe = partial(self._dataset.log.subscribe, topics, self._group)
+        with subscribe(self._start) as member:
+            patiently(lambda: self._turn(member), go_on, lambda: None)
+
+    def _turn(self, member: Subscription) -> None:
+        self._batch = self._batch or member.poll(IDLE_S)
+        if self._batch is not None:
+            self._quarantine(self._batch)
+            self._batch = None
+
+    def reaches(self, position: Position) -> bool:
+        """Whether this member looked at all messages up to a position."""
+        found = self._offsets
+        return found.get((Topic.GOVERNANCE, 0), -1) >= position.governance and all(
+            found.get((Topic.LABELS, partition), -1) >= stop
+            for partition, stop in enumerate(position.labels)
+        )
+
+    def _start(self, topic: Topic, partition: int) -> int:
+        """Behind the last message of the partition that was quarantined."""
+        log, start = self._dataset.log, 0
+        for number, stop in enumerate(log.ends(Topic.QUARANTINE)):
+            for entry in self._dataset.entries(Topic.QUARANTINE, number, 0, stop):
+                event = entry.event
+                if (
+                    isinstance(event, EventQuarantined)
+                    and event.gate == GATE
+                    and (event.source_topic, event.source_partition) == (topic, partition)
+                ):
+                    start = max(start, event.source_offset + 1)
+        self._offsets[topic, partition] = start
+        return start
+
+    def _quarantine(self, batch: Batch) -> None:
+        found = [self._dataset.message(event) for event in self._undecodable(batch)]
+        if found:
+            self._dataset.append(Topic.QUARANTINE, found)
+            _say.info("quarantined", topic=batch.topic.value, count=len(found))
+        self._offsets[batch.topic, batch.partition] = batch.offsets[-1] + 1
+
+    def _undecodable(self, batch: Batch) -> Iterator[EventQuarantined]:
+        if batch.topic is Topic.LABELS:
+            batch = self._odd(batch)
+        values = dict(zip(batch.offsets, batch.values, strict=True))
+        for entry in self._dataset.decoded(batch):
+            if isinstance(entry.event, Undecodable):
+                value, reason = values[entry.offset], entry.event.reason
+                if value is not None and len(value) > _KEPT_BYTES_MAX:
+                    reason += f"; its {len(value):,} bytes stay where they are"
+                    value = None
+                yield EventQuarantined(
+                    event_id=self._id(entry.topic, entry.partition, entry.offset),
+                    actor=GATE,
+                    occurred_at=datetime.fromtimestamp(entry.timestamp_ms / 1000, UTC),
+                    contract_version=0,
+                    source_topic=entry.topic.value,
+                    source_partition=entry.partition,
+                    source_offset=entry.offset,
+                    key=entry.key,
+                    value=value,
+                    reason=reason,
+                    gate=GATE,
+                )
+
+    def _odd(self, batch: Batch) -> Batch:
+        """The messages that are not plainly events."""
+        frame = self._reader.frame(batch.offsets, batch.keys, batch.values)
+        rows = np.nonzero(frame.kind == ODD)[0].tolist()
+        return Batch(
+            batch.topic,
+            batch.partition,
+            [batch.offsets[row] for row in rows],
+            [batch.timestamps_ms[row] for row in rows],
+            [batch.keys[row] for row in rows],
+            [batch.values[row] for row in rows],
+        )
+
+    def _id(self, topic: Topic, partition: int, offset: int) -> str:
+        place = f"{self._topic_ids[topic]}/{partition}@{offset}/{GATE}"
+        return hashlib.sha256(place.encode()).hexdigest()[:32]
+
+
+def group_of(dataset: Dataset) -> str:
+    """The group whose members quarantine, unless another is named."""
+    return f"errata.{dataset.log.dataset}.quarantine"
