@@ -69,6 +69,18 @@ def apicurio() -> Path:
     return _fetched(f"apicurio-{_pom_property('apicurio.version')}", fetch)
 
 
+def s3proxy() -> Path:
+    """The jar of S3Proxy, fetched once."""
+    version = _pom_property("s3proxy.version")
+    artifact = f"org.gaul:s3proxy:{version}:jar:jar-with-dependencies"
+
+    def fetch(folder: Path) -> None:
+        _maven("dependency:copy", f"-Dartifact={artifact}", folder)
+
+    (jar,) = _fetched(f"s3proxy-{version}", fetch).glob("*.jar")
+    return jar
+
+
 def _pom_property(name: str) -> str:
     found = ET.parse(POM).findtext(f".//{{http://maven.apache.org/POM/4.0.0}}{name}")
     if found is None:
