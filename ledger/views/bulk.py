@@ -76,7 +76,7 @@ class BulkView:
         epochs = self._known.epochs
         epoch = epochs.epoch(partition, stop)
         spans: present.Spans = live(epochs.governances[epoch], partition, present.FOREVER)
-        self._state = _Partition(spans)
+        self._state = _Partition(partition, spans)
         with self._connection.transaction():
             tables.write_spans(self._connection, partition, spans)
             place = Place(stop, epoch, self._known.stop)
@@ -87,18 +87,18 @@ class BulkView:
         state = self._state
         assert state is not None
         with self._connection.transaction():
-            tables.insert(self._connection, "changes", delta.changes)
-            tables.insert(self._connection, "reviews", delta.reviews)
-            tables.insert(self._connection, "refusals", delta.refusals)
-            tables.insert(self._connection, "corrections", state.take(delta))
+            tables.insert(self._connection, "changes", state.partition, delta.changes)
+            tables.insert(self._connection, "reviews", state.partition, delta.reviews)
+            tables.insert(self._connection, "refusals", state.partition, delta.refusals)
+            tables.insert(self._connection, "corrections", state.partition, state.take(delta))
 
     def end(self) -> None:
         """The partition that began last has all its rows."""
         state = self._state
         assert state is not None
         with self._connection.transaction():
-            tables.settle(self._connection, state.later())
-            tables.insert(self._connection, "items", state.items())
+            tables.settle(self._connection, state.partition, state.later())
+            tables.insert(self._connection, "items", state.partition, state.items())
         self._state = None
 
     def finish(self) -> None:
@@ -124,7 +124,8 @@ class BulkView:
 class _Partition:
     """What is known of a partition's present, while its rows pass by."""
 
-    def __init__(self, spans: present.Spans) -> None:
+    def __init__(self, partition: int, spans: present.Spans) -> None:
+        self.partition = partition
         self._spans = spans
         self._changes = pl.DataFrame(schema=present.CHANGED)
         self._new: list[pl.DataFrame] = []
@@ -136,10 +137,8 @@ class _Partition:
         self._new.append(_own(delta.changes.select(present.CHANGED.keys()).filter(alive)))
         if sum(map(len, self._new)) > len(self._changes):
             self._compact()
-        earlier = delta.reviews.filter(alive).join(
-            delta.corrections, left_on="correction_offset", right_on="offset", how="anti"
-        )
-        self._later.append(_own(present.standing(earlier)))
+        alive_reviews = delta._replace(reviews=delta.reviews.filter(alive))
+        self._later.append(_own(present.earlier(alive_reviews)))
         return present.stand(delta.corrections, delta.reviews, self._spans)
 
     def items(self) -> pl.DataFrame:

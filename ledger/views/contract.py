@@ -21,7 +21,7 @@ from ledger.core.governance import Change, Governance
 from ledger.door import as_fields
 from ledger.views.file import Connection
 from ledger.views.present import ITEMS, as_numbers
-from ledger.views.tables import keyed
+from ledger.views.schema import PARTITION
 
 _READ = {"id": pl.Int64, **{name: ITEMS[name] for name in READ}, "coordinates": pl.String}
 _MAPPED = {"label": pl.String, "contract": pl.Int32, "label_now": pl.String, "by_item": pl.Boolean}
@@ -90,7 +90,8 @@ def split_items(connection: Connection, known: Known, touched: pl.DataFrame) -> 
     offset = "item_offset" if "item_offset" in touched.columns else "offset"
     connection.rows("DROP TABLE IF EXISTS temp.asked")
     connection.rows("CREATE TEMP TABLE asked (id INTEGER PRIMARY KEY)")
-    connection.insert("asked", keyed(touched.select("partition", offset=offset).unique()))
+    first = pl.col("partition").cast(pl.Int64) * PARTITION
+    connection.insert("asked", touched.select(id=first + pl.col(offset)).unique())
     connection.rows("DELETE FROM split_items WHERE id IN (SELECT id FROM asked)")
     _ask(connection, known, "SELECT id FROM asked")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from ledger.columnar.delta import CHANGES
+from ledger.columnar.delta import CHANGES, Delta
 from ledger.views.schema import PARTITION
 
 Spans = list[tuple[int, int]]
@@ -97,6 +97,15 @@ def standing(reviews: pl.DataFrame) -> pl.DataFrame:
         pl.when(settled).then("actor").alias("decided_by"),
         pl.when(settled).then("offset").alias("decided_offset"),
         pl.when(settled).then("timestamp_ms").alias("decided_ms"),
+    )
+
+
+def earlier(delta: Delta) -> pl.DataFrame:
+    """What the reviews of a batch make of corrections from before it, all of it live."""
+    return standing(
+        delta.reviews.join(
+            delta.corrections, left_on="correction_offset", right_on="offset", how="anti"
+        )
     )
 
 

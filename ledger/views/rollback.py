@@ -67,7 +67,7 @@ def _items(connection: Connection, partition: int, spans: Spans) -> pl.DataFrame
         connection.rows(
             f"DELETE FROM {table} WHERE id IN (SELECT c.id FROM {_TOUCHED.format(table='items')})"
         )
-    insert(connection, "items", items)
+    insert(connection, "items", partition, items)
     return items
 
 
@@ -83,7 +83,7 @@ def _stand(connection: Connection, partition: int, spans: Spans) -> None:
             WHERE correction IN (SELECT id FROM decided) ORDER BY id)""",
     )
     found = present.stand(corrections, reviews, spans)
-    settle(connection, found.rename({"offset": "correction_offset"}))
+    settle(connection, partition, found.rename({"offset": "correction_offset"}))
 
 
 def _within(partition: int, ranges: Spans) -> str:

@@ -31,13 +31,19 @@ _IDS = {
     "changed": "changed",
     "decided_offset": "decided",
 }
-_SHARE = (
-    "UPDATE items SET split = ? WHERE item_id = ? AND split IS NULL",
-    "UPDATE items SET split = ? WHERE item_id > ? AND item_id < ? AND split IS NULL",
-)
+_ELSEWHERE = {
+    "changes": ("partition", "record_id"),
+    "corrections": ("partition", "record_id"),
+    "reviews": ("partition", "record_id", "item_id", "correction_id"),
+    "refusals": ("partition",),
+    "items": ("partition", "record_id"),
+}
+# Items of a record: its own, and those whose ids begin with it and `#`, which `$` follows.
+_SHARE = """UPDATE items SET split = ?1 WHERE split IS NULL
+    AND (item_id = ?2 OR (item_id > ?2 || '#' AND item_id < ?2 || '$'))"""
 _TAKE = """UPDATE items SET split = (SELECT of.split FROM items AS of WHERE of.split IS NOT NULL
-    AND (of.item_id = ? OR (of.item_id > ? AND of.item_id < ?)) LIMIT 1)
-    WHERE id = ?"""
+    AND (of.item_id = ?1 OR (of.item_id > ?1 || '#' AND of.item_id < ?1 || '$')) LIMIT 1)
+    WHERE id = {first} + ?2"""
 
 
 ALL = [(0, present.FOREVER)]
@@ -134,21 +140,20 @@ def write_spans(connection: Connection, partition: int, spans: Spans) -> None:
         connection.rows("INSERT INTO spans VALUES (?, ?, ?)", (partition, *span))
 
 
-def add(connection: Connection, delta: Delta) -> None:
+def add(connection: Connection, partition: int, delta: Delta) -> None:
     """Insert rows of one partition, all live, and let the present follow."""
-    insert(connection, "changes", delta.changes)
-    insert(connection, "reviews", delta.reviews)
-    insert(connection, "refusals", delta.refusals)
-    insert(connection, "corrections", present.stand(delta.corrections, delta.reviews, ALL))
-    decided = present.standing(delta.reviews)
-    before = decided.join(
-        delta.corrections, left_on="correction_offset", right_on="offset", how="anti"
-    )
-    settle(connection, before)
+    insert(connection, "changes", partition, delta.changes)
+    insert(connection, "reviews", partition, delta.reviews)
+    insert(connection, "refusals", partition, delta.refusals)
+    if len(delta.corrections):
+        proposed = present.stand(delta.corrections, delta.reviews, ALL)
+        insert(connection, "corrections", partition, proposed)
+    if len(delta.reviews):
+        settle(connection, partition, present.earlier(delta))
     if len(delta.changes):
         items = present.items(delta.changes)
-        insert(connection, "items", items, _UPSERT)
-        _share_splits(connection, items, int(delta.changes["offset"][0]))
+        insert(connection, "items", partition, items, _UPSERT)
+        _share_splits(connection, partition, items, int(delta.changes["offset"][0]))
 
 
 def rows(connection: Connection, partition: int, spans: Spans) -> Delta:
@@ -178,50 +183,51 @@ def _rows(connection: Connection, table: str, partition: int, spans: Spans) -> p
     return pl.concat([pl.DataFrame(schema=types), *parts])
 
 
-def insert(connection: Connection, table: str, frame: pl.DataFrame, more: str = "") -> None:
-    """Insert rows; what the table computes itself is left out."""
-    frame = keyed(frame)
-    if table == "reviews":
-        frame = frame.drop("correction_id", "item_id")
-    if table != "refusals":
-        frame = frame.drop("record_id")
-    if "coordinates" in frame.columns:
+def insert(
+    connection: Connection, table: str, partition: int, frame: pl.DataFrame, more: str = ""
+) -> None:
+    """Insert rows of one partition. What the table computes, or finds elsewhere, is left out, and
+    so are columns without any value.
+    """
+    names = [name for name in frame.columns if name not in _ELSEWHERE[table]]
+    names = [name for name in names if frame[name].null_count() < len(frame)]
+    if not names:
+        return
+    if "coordinates" in names:
         frame = present.as_text(frame)
-    connection.insert(table, frame, more)
-
-
-def keyed(frame: pl.DataFrame) -> pl.DataFrame:
-    """Offsets as ids; see `ledger.views.schema`."""
-    first = pl.col("partition").cast(pl.Int64) * schema.PARTITION
-    ids = {offset: name for offset, name in _IDS.items() if offset in frame.columns}
-    made = frame.with_columns((first + pl.col(offset)).alias(offset) for offset in ids)
-    return made.rename(ids).drop("partition")
-
-
-def settle(connection: Connection, standing: pl.DataFrame) -> None:
-    """Say what became of corrections; `standing` has the columns of `present.standing`."""
+    first = partition * schema.PARTITION
+    columns = ", ".join(_IDS.get(name, name) for name in names)
+    values = ", ".join(f"{first} + ?" if name in _IDS else "?" for name in names)
     connection.many(
-        """UPDATE corrections SET status = ?, decided_by = ?, decided = ?, decided_ms = ?
-            WHERE id = ?""",
-        keyed(standing).select("status", "decided_by", "decided", "decided_ms", "correction"),
+        f"INSERT INTO {table} ({columns}) VALUES ({values}) {more}", frame.select(names)
     )
 
 
-def _share_splits(connection: Connection, items: pl.DataFrame, since: int) -> None:
+def settle(connection: Connection, partition: int, standing: pl.DataFrame) -> None:
+    """Say what became of corrections; `standing` has the columns of `present.standing`."""
+    first = partition * schema.PARTITION
+    connection.many(
+        f"""UPDATE corrections SET status = ?, decided_by = ?, decided = {first} + ?,
+            decided_ms = ? WHERE id = {first} + ?""",
+        standing.select(
+            "status", "decided_by", "decided_offset", "decided_ms", "correction_offset"
+        ),
+    )
+
+
+def _share_splits(connection: Connection, partition: int, items: pl.DataFrame, since: int) -> None:
     """A split is its record's: items of one record have the same, whichever event gave it.
 
     Args:
         connection: where the items are already.
+        partition: theirs.
         items: those of a batch, with the splits that the batch gave.
         since: items made before this offset were there before the batch.
     """
-    record = pl.col("record_id")
-    bounds = [(record + "#").alias("first"), (record + "$").alias("last")]  # `$` follows `#`
-    gave = items.filter(pl.col("split").is_not_null()).unique("record_id")
-    regions = gave.filter(pl.col("item_id") != record)
-    connection.many(_SHARE[0], regions.select("split", "record_id"))
-    connection.many(_SHARE[1], gave.select("split", *bounds))
-    new = items.filter(pl.col("split").is_null() & (pl.col("offset") >= since))
+    given = items["split"].is_not_null()
+    gave = items.filter(given).select("split", "record_id").unique("record_id")
+    connection.many(_SHARE, gave)
+    new = items.filter(~given & (items["offset"] >= since))
     connection.many(
-        _TAKE, keyed(new.with_columns(bounds)).select("record_id", "first", "last", "id")
+        _TAKE.format(first=partition * schema.PARTITION), new.select("record_id", "offset")
     )

@@ -84,7 +84,7 @@ class ViewWriter:
         """
         with self._turn(partition, here, known):
             self._align(partition, known, here.offset, here.offset)
-            tables.add(self._connection, delta)
+            tables.add(self._connection, partition, delta)
             contract.split_items(self._connection, known, delta.changes)
             self._align(partition, known, stop, stop)
             return self._stand(partition, known, stop)
