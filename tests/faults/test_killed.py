@@ -1,0 +1,27 @@
+"""A worker that is killed at any moment loses nothing and does nothing twice."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from tests.faults.place import Place, seed
+from tests.faults.proof import prove
+
+ROUNDS = 200
+LIFE_S_MAX = 0.4
+
+
+def test_a_worker_killed_two_hundred_times(place: Place) -> None:
+    """While others append, a worker is killed at random moments: in the middle of its commits,
+    while it reads, while it writes checkpoints. What it leaves is what a rebuild makes.
+    """
+    chosen = seed()
+    at = random.Random(chosen)
+    with place.crowd(chosen):
+        for _ in range(ROUNDS):
+            worker = place.start("worker")
+            time.sleep(at.uniform(0, LIFE_S_MAX))
+            worker.kill()
+    place.catch_up()
+    prove(place)
