@@ -131,9 +131,10 @@ def _array(table: pa.Table, name: str) -> Any:
     if name not in table.column_names:
         return None
     column: Any = table.column(name)
+    arrow: Any = pa
     if column.num_chunks == 1:
         return column.chunk(0)
-    return pa.concat_arrays([pa.array([], column.type), *column.chunks])
+    return arrow.concat_arrays([arrow.array([], column.type), *column.chunks])
 
 
 def _numbers(table: pa.Table, name: str) -> NDArray[Any]:

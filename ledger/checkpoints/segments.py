@@ -78,22 +78,28 @@ def decode(table: str, data: bytes, columns: Sequence[str] | None = None) -> pl.
     return read.cast({name: schema[name] for name in wanted})
 
 
-def whole(stored_frames: Mapping[str, pl.DataFrame]) -> Delta:
-    """The frames with all their columns again."""
+def whole(frames: Mapping[str, pl.DataFrame]) -> Delta:
+    """Stored columns as a `Delta`, with what they imply. Where columns are left out, so is what
+    would follow from them.
+    """
     record = pl.col("item_id").str.split_exact("#", 1).struct.field("field_0").alias("record_id")
-    corrections = stored_frames["corrections"].with_columns(record)
-    names = corrections.select(
-        correction_offset="offset",
-        correction_id="correction_id",
-        item_id="item_id",
-        record_id="record_id",
-    )
-    reviews = stored_frames["reviews"].join(
-        names, on="correction_offset", how="left", maintain_order="left"
-    )
+    found = {
+        table: frame.with_columns(record)
+        if "record_id" in IMPLIED[table] and "item_id" in frame.columns
+        else frame
+        for table, frame in frames.items()
+    }
+    names = ("correction_id", "item_id", "record_id")
+    if set(stored("reviews", pl.DataFrame(schema=REVIEWS)).columns) <= set(
+        frames["reviews"].columns
+    ):
+        said = found["corrections"].select(correction_offset="offset", **{n: n for n in names})
+        found["reviews"] = found["reviews"].join(
+            said, on="correction_offset", how="left", maintain_order="left"
+        )
     return Delta(
-        stored_frames["changes"].with_columns(record).select(list(CHANGES)),
-        corrections.select(list(CORRECTIONS)),
-        reviews.select(list(REVIEWS)),
-        stored_frames["refusals"].select(list(REFUSALS)),
+        *(
+            found[table].select(name for name in schema if name in found[table].columns)
+            for table, schema in TABLES.items()
+        )
     )

@@ -9,7 +9,7 @@ there is a newer manifest, and `Store.partition` gives it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -28,6 +28,7 @@ from ledger.checkpoints.manifest import (
 )
 from ledger.checkpoints.segments import TABLES, decode, stored, whole
 from ledger.columnar.delta import Delta
+from ledger.columnar.restore import NEEDED
 from ledger.core.epochs import Epochs, fingerprint, live
 from ledger.core.governance import Governance
 from ledger.dataset import Dataset
@@ -69,7 +70,7 @@ class Partition:
 
     def restore(self, governance: Governance, stop: int) -> Restored:
         """The rows of the greatest `[0, stop)` that can be had under a governance: those of every
-        offset below the newest cut that it bears out.
+        offset below the newest cut that it bears out, with the columns that a restored fold needs.
 
         Args:
             governance: under which the fold will go on.
@@ -79,11 +80,16 @@ class Partition:
         reach = min(stop, self.valid(epochs))
         tries = [reach, *(cut.offset for cut in reversed(self.manifest.cuts) if cut.offset < reach)]
         at = next((each for each in tries if epochs.stands(governance, partition, each)), 0)
-        return Restored(at, self.delta(live(governance, partition, at)))
+        return Restored(at, self.delta(live(governance, partition, at), NEEDED))
 
-    def delta(self, ranges: Sequence[tuple[int, int]]) -> Delta:
-        """Every row of these offsets, with all columns."""
-        return whole({table: self.rows(table, ranges) for table in TABLES})
+    def delta(
+        self,
+        ranges: Sequence[tuple[int, int]],
+        columns: Mapping[str, Sequence[str]] | None = None,
+    ) -> Delta:
+        """Every row of these offsets, with all columns or with those named for each table."""
+        chosen = columns or dict.fromkeys(TABLES)
+        return whole({table: self.rows(table, ranges, chosen[table]) for table in TABLES})
 
     def rows(
         self,
