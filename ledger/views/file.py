@@ -37,6 +37,8 @@ _BUSY_MS = 30_000
 _PAGE_BYTES = 8 * 1024
 _CACHE_KIB = 64 * 1024
 _NOT_NOW = ("locked", "busy", "full", "i/o error", "failed to open", "unable to open", "readonly")
+_WRAPPED = re.compile(r"^[A-Z_]+: (\[SQLite\] )?(Failed to \w+ query: )?")
+"""What the driver says in front of SQLite's own words."""
 _SIDES = ("", "-wal", "-shm", "-journal")
 _SAMPLES: Mapping[Any, str] = {pl.String: "''", pl.Float64: "0.5"}
 
@@ -150,7 +152,7 @@ def browse(file: Path, query: str, values: Sequence[Any]) -> list[dict[str, Any]
 def told(path: Path, said: str) -> ViewsDamaged | ViewsUnavailable:
     """What SQLite said, in words that tell what to do."""
     not_now = any(each in said.lower() for each in _NOT_NOW)
-    said = said.rpartition(": ")[2]
+    said = _WRAPPED.sub("", said)
     if not_now:
         return ViewsUnavailable(f"the views at {path} cannot be read or written now: {said}")
     return ViewsDamaged(

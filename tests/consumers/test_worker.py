@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from ledger.errors import ViewsDamaged
 from ledger.views.reader import View
 from tests.consumers.keeping import end, kept, opened, put, story, until, working
 from tests.core.history import History
+from tests.services import Broker
 from tests.views.material import content
 
 PARTITIONS = 2
@@ -86,6 +88,35 @@ def test_one_leaves_and_another_goes_on(address: dict[str, str], tmp_path: Path)
             put(dataset, entry)
         kept(dataset, live, "live")
     assert content(live) == kept(dataset, tmp_path / "whole.db")
+
+
+def test_members_come_and_go(broker: Broker, tmp_path: Path) -> None:
+    """Three workers of one group, one after the other: each partition is kept by one of them at a
+    time, and in the end the tables are those of a single one.
+    """
+    address = {"log": f"kafka://{broker.bootstrap}", "dataset": f"t{uuid.uuid4().hex[:12]}"}
+    history, dataset = story(4), opened(address, 4)
+    live = tmp_path / "live.db"
+    size = len(history.log) // 4
+    parts = [history.log[start : start + size] for start in range(0, len(history.log), size)]
+
+    def more() -> None:
+        for entry in parts.pop(0):
+            put(dataset, entry)
+
+    with working(address, live, "live"):
+        more()
+        with working(address, live, "live"):
+            more()
+            with working(address, live, "live"):
+                more()
+                until(lambda: live.exists() and reached(live, dataset))
+            more()
+        while parts:
+            more()
+        until(lambda: reached(live, dataset))
+    assert content(live) == kept(dataset, tmp_path / "whole.db")
+    assert shown(live, dataset) == history.labels()
 
 
 def test_a_view_that_is_deleted_under_a_worker(tmp_path: Path) -> None:

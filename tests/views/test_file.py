@@ -1,0 +1,206 @@
+"""The file of a view, and what is said of one that is not what it should be."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("polars")
+pytest.importorskip("adbc_driver_sqlite")
+
+import polars as pl
+from sqlite_utils import Database
+
+from ledger.core.events import CorrectionProposed
+from ledger.dataset import Dataset
+from ledger.errors import InvalidRequest, ViewsDamaged, ViewsUnavailable
+from ledger.views import file, schema
+from ledger.views.file import Connection
+from ledger.views.present import as_numbers, as_text
+from ledger.views.reader import View
+from ledger.views.tables import Place
+from ledger.views.writer import Fenced, ViewWriter
+from tests.core.history import Entry, History, box
+from tests.views.material import build, content, dataset_at, known_at, pieces
+
+
+def special() -> History:
+    """A bit of everything in one partition: regions, geometry, splits, corrections of all kinds."""
+    history = History.of_classes("cat", "dog", "owl")
+    history.item("r1", "cat", split="train", content="a text", attributes={"kind": "x"})
+    history.item("r1#1", "cat", box(2, 3))
+    history.item("r1#2", "cat", box(3, 3))
+    history.item("r2#1", "dog")
+    history.item("r2", "dog", split="test")
+    history.correct("r2", "dog", "owl")
+    history.vote(history.propose("r1", "cat", "dog"), "keep")
+    history.vote(history.propose("r1#1", "owl", "dog"))
+    history.withdraw(history.propose("r2", "owl", None))
+    history.vote(history.propose("r2#1", "dog", "owl"), "escalate")
+    history.vote(history.propose("none", "dog", "owl"))
+    history.schema(
+        split={"cat": {"small": "area < 8", "large": "area >= 8"}}, rename={"owl": "bird"}
+    )
+    return history
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return dataset_at(tmp_path, 1)
+
+
+def written(path: Path, dataset: Dataset, history: History) -> None:
+    writer = ViewWriter(path, dataset)
+    build(writer, history)
+    writer.close()
+
+
+def test_what_a_browser_shows(tmp_path: Path, dataset: Dataset) -> None:
+    """With sqlite-utils alone: tables with links, labels in force, splits of the record, counts."""
+    written(tmp_path / "v.db", dataset, special())
+    connection = sqlite3.connect(f"file:{tmp_path}/v.db?mode=ro", uri=True)
+    database: Any = Database(connection)
+    assert set(database.table_names()) == set(schema.TABLES)
+    assert set(database.view_names()) == set(schema.VIEWS)
+    keys = {(key.column, key.other_table) for key in database["changes"].foreign_keys}
+    assert keys == {("item", "items"), ("correction", "corrections")}
+    shown = {row["item_id"]: row for row in database.query("SELECT * FROM labels")}
+    labels = {name: row["label"] for name, row in shown.items()}
+    assert labels == {"r1#1": "small", "r1#2": "large", "r2": "bird", "r2#1": "dog"}
+    splits = {name: row["split"] for name, row in shown.items()}
+    assert splits == {"r1#1": "train", "r1#2": "train", "r2": "test", "r2#1": "test"}
+    assert shown["r2"]["time"].startswith("1970-01-01T00:00:0")
+    rates = database.query("SELECT * FROM correction_rates WHERE by = 'actor'")
+    (row,) = rates
+    counts = {key: row[key] for key in ("value", "corrections", "applied", "stale", "kept")}
+    assert counts == {"value": "ann", "corrections": 5, "applied": 1, "stale": 1, "kept": 1}
+    assert [row["status"] for row in database.query("SELECT status FROM queue")] == ["escalated"]
+    (refused,) = database.query("SELECT * FROM refusals WHERE item_id = 'none' LIMIT 1")
+    assert refused["outcome"] == "unknown_item"
+    changed = database["contract"].get(2)
+    assert changed["status"] == "in force"
+    assert json.loads(changed["change"])["rename"] == {"owl": "bird"}
+    connection.close()
+
+
+def test_what_can_be_asked(tmp_path: Path, dataset: Dataset) -> None:
+    """An item, a correction, its reviews, and where everything was said of a record."""
+    history = special()
+    written(tmp_path / "v.db", dataset, history)
+    with View.open(tmp_path / "v.db", dataset) as view:
+        item = view.item("r1")
+        assert item is not None
+        assert (item["label"], item["label_now"], item["split"]) == ("cat", None, "train")
+        assert view.item("r9") is None
+        name = _proposals(history)[0].correction_id
+        (correction,) = view.corrections(name)
+        assert (correction["status"], correction["decided_by"]) == ("applied", "bob")
+        assert [row["decision"] for row in view.reviews(correction["id"])] == ["accept"]
+        told = {each.offset for each in view.told("r1")}
+        assert told == {entry.offset for entry in history.label_logs[0] if _record(entry) == "r1"}
+        assert view.position == history.head()
+
+
+def _proposals(history: History) -> list[CorrectionProposed]:
+    events = (entry.event for entry in history.label_logs[0])
+    return [event for event in events if isinstance(event, CorrectionProposed)]
+
+
+def _record(entry: Entry) -> str:
+    return getattr(entry.event, "record_id", "")
+
+
+def test_a_writer_that_is_late(tmp_path: Path, dataset: Dataset) -> None:
+    """It may believe what is not so of the place, of governance, or of the file: it is fenced."""
+    history, path = special(), tmp_path / "v.db"
+    old, known = known_at(history, 1), known_at(history, 2)
+    late, writer = ViewWriter(path, dataset), ViewWriter(path, dataset)
+    (piece,) = pieces(history, old, 0, 0, 3)
+    here = writer.reset(0, Place(0, 0, 0), old, 0)
+    there = writer.write(0, here, old, piece.delta, piece.stop)
+    with pytest.raises(Fenced, match="and not at"):
+        late.write(0, here, old, piece.delta, piece.stop)
+    now = writer.reset(0, there, known, there.offset)
+    with pytest.raises(Fenced, match="governance"):
+        late.reset(0, now, old, now.offset)
+    before = content(path)
+    path.unlink()
+    with pytest.raises(Fenced, match="another file"):
+        late.reset(0, now, known, now.offset)
+    late.close()
+    writer.close()
+    again = ViewWriter(path, dataset)
+    assert again.place(0) == Place(0, 0, 0)
+    again.close()
+    assert before != content(path)
+
+
+def test_what_is_no_view(tmp_path: Path, dataset: Dataset) -> None:
+    """None yet, no database, another program's database, a folder: each is a sentence."""
+    path = tmp_path / "v.db"
+    with pytest.raises(InvalidRequest, match=r"no views at .*`errata rebuild` makes them"):
+        View.open(path, dataset)
+    path.write_bytes(b"text" * 2_000)
+    for act in (View.open, ViewWriter):
+        with pytest.raises(ViewsDamaged, match=r"not a database.*`errata rebuild`"):
+            act(path, dataset)
+    path.unlink()
+    sqlite3.connect(path).execute("CREATE TABLE mine (x)").connection.close()
+    with pytest.raises(ViewsDamaged, match="no such table: about"):
+        View.open(path, dataset)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ViewsUnavailable, match=r"unable to open|failed to open"):
+        View.open(path, dataset)
+
+
+def test_another_version_of_the_tables(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is rebuilt, never migrated."""
+    ViewWriter(tmp_path / "v.db", dataset).close()
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
+    with pytest.raises(ViewsDamaged, match=r"version of the tables '1'.*`errata rebuild`"):
+        View.open(tmp_path / "v.db", dataset)
+
+
+def test_a_file_that_is_held(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer waits for its turn, then says that it cannot write now; readers never wait."""
+    monkeypatch.setattr(file, "_BUSY_MS", 100)
+    history, path = special(), tmp_path / "v.db"
+    writer, other = ViewWriter(path, dataset), Connection(_there(path))
+    with other.transaction():
+        with pytest.raises(ViewsUnavailable, match="locked"):
+            writer.reset(0, Place(0, 0, 0), known_at(history, 1), 0)
+        View.open(path, dataset).close()
+    writer.reset(0, Place(0, 0, 0), known_at(history, 1), 0)
+
+
+def _there(path: Path) -> Path:
+    found = file.current(path)
+    assert found is not None
+    return found
+
+
+def test_an_old_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SQLite that may damage a database in WAL mode is not used for writing."""
+    monkeypatch.setattr(file, "SQLITE_MIN", (99, 0, 0))
+    with pytest.raises(Exception, match=r"99\.0\.0 and later do not: upgrade adbc-driver-sqlite"):
+        Connection(tmp_path / "v.db")
+
+
+@given(st.lists(st.none() | st.lists(st.floats(allow_nan=False, allow_infinity=False)), max_size=5))
+def test_coordinates_as_text_and_back(numbers: list[list[float] | None]) -> None:
+    """Exactly the same numbers, in JSON."""
+    frame = pl.DataFrame({"coordinates": numbers}, schema={"coordinates": pl.List(pl.Float64)})
+    text = as_text(frame)
+    assert [None if each is None else json.loads(each) for each in text["coordinates"]] == numbers
+    assert as_numbers(text)["coordinates"].to_list() == numbers
