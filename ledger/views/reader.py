@@ -7,7 +7,8 @@ enough for every covered position below its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -15,14 +16,13 @@ import polars as pl
 
 from ledger.columnar.now import READ, labels_now
 from ledger.columnar.snapshot import COLUMNS
-from ledger.core.epochs import live
+from ledger.core.epochs import Epochs, live
 from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.errors import InvalidRequest
 from ledger.logs.base import Topic
 from ledger.views import file, present, tables
-from ledger.views.contract import Known
 from ledger.views.file import Connection
 from ledger.views.schema import PARTITION
 from ledger.views.tables import Place
@@ -69,6 +69,15 @@ class View:
             raise
         return cls(connection, dataset.partitions)
 
+    @contextmanager
+    def still(self) -> Generator[None]:
+        """All that is asked in the block sees one state, whatever is written meanwhile."""
+        self.connection.rows("BEGIN")
+        try:
+            yield
+        finally:
+            self.connection.rows("COMMIT")
+
     @property
     def position(self) -> Position:
         """How far the rows go: by partition, and of governance. It need not be closed."""
@@ -79,19 +88,22 @@ class View:
         return tables.place_of(self.connection, Topic.LABELS, partition)
 
     def answers(self, governance: Governance, position: Position) -> bool:
-        """Whether the rows answer a closed position: it is covered, and not beyond them, and what
-        they were folded under is what governance says now.
+        """Whether the rows answer a closed position: they reach it, the governance under which
+        they were folded does, and the position is covered (see `ledger.core.epochs`).
 
         Args:
             governance: the state at the log's end.
             position: closed.
         """
-        known = Known(position.governance, governance)
+        then = governance.prefix(position.governance)
         for partition, stop in enumerate(position.labels):
             place = self.place(partition)
-            if place.offset < stop:
+            if place.offset < stop or place.governance < position.governance:
                 return False
-        return known.epochs.covered(position)
+            folded = Epochs(governance.prefix(place.governance))
+            if not folded.stands(then, partition, stop):
+                return False
+        return True
 
     def labels(self, governance: Governance, position: Position) -> pl.DataFrame:
         """The labelled items at a position that the rows answer, as `ledger.columnar.snapshot` has
