@@ -61,7 +61,7 @@ def _keep(files: Files, key: str, rows: Rows, before: Iterable[str]) -> None:
             if each != name:
                 files.delete(each)
     except CheckpointsUnavailable as error:
-        _say.info("timeline not kept", why=str(error))
+        _say.debug("timeline not kept", why=str(error))
 
 
 def dump(rows: Rows) -> bytes:

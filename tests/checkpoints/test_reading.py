@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from hypothesis import strategies as st
 pytest.importorskip("polars")
 pytest.importorskip("pyarrow")
 
+import polars as pl
 from structlog.testing import capture_logs
 
 from consumers.follower import Follower, Piece, Reset
+from consumers.recounting import wrong_rows
 from ledger import reading as ledger_reading
 from ledger import replay as reference
 from ledger.checkpoints.files import Files, Folder
@@ -125,6 +128,8 @@ def test_a_writer_goes_on(plan: Plan, cut: float, tmp_path_factory: pytest.TempP
     keep(dataset, folder / "cp")
     keep(dataset, folder / "once")
     governance = GovernanceReader(dataset).refresh()
+    store = Store(Folder(folder / "cp"), origin_of(dataset))
+    assert list(wrong_rows(dataset, store, governance)) == []
     asked, once = (Checkpoints(str(folder / name), dataset) for name in ("cp", "once"))
     assert asked.reach(governance) == once.reach(governance) == history.head().labels
     for position in closed[::3]:
@@ -238,3 +243,25 @@ def test_a_reader_sees_what_is_stored_later(kept: tuple[History, Dataset, Path])
         assert book.checkpoints.reach(book.governance) == tuple(
             dataset.log.ends(reference.Topic.LABELS)
         )
+
+
+def test_every_stored_row_is_counted_again(kept: tuple[History, Dataset, Path]):
+    """A row that is whole, and hashed, and wrong, is found and named by place and item."""
+    history, dataset, place = kept
+    governance = history.governed()
+    store = Store(Folder(place), origin_of(dataset))
+    assert list(wrong_rows(dataset, store, governance)) == []
+    shutil.rmtree(place)
+    writer, epochs = CheckpointWriter(store), Epochs(governance)
+    for partition, stop in enumerate(history.head().labels):
+        for said in Follower(dataset, partition).advance(governance, stop):
+            assert isinstance(said, Piece)
+            lied = said.delta.changes.with_columns(
+                label=pl.when(pl.col("item_id") == "r7").then(pl.lit("cow")).otherwise("label")
+            )
+            delta = said.delta._replace(changes=lied)
+            writer.write(Rows(partition, said.start, said.stop, delta, said.met), epochs)
+        writer.flush(partition, epochs)
+    found = list(wrong_rows(dataset, store, governance))
+    assert found
+    assert all("changes labels/" in each and "(r7) is other than" in each for each in found)

@@ -1,0 +1,58 @@
+"""Checkpoints held against the log: every stored row beside the row that the fold makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from consumers.follower import Follower, Piece
+from ledger.checkpoints.segments import TABLES
+from ledger.checkpoints.store import Store
+from ledger.core.epochs import Epochs
+from ledger.core.governance import Governance
+from ledger.dataset import Dataset
+
+_SHOWN_MAX = 20
+
+
+def wrong_rows(dataset: Dataset, store: Store, governance: Governance) -> Iterator[str]:
+    """What is stored other than the log makes it, as sentences: the first rows by place and item,
+    and how many there are.
+
+    Args:
+        dataset: the log.
+        store: its checkpoints.
+        governance: the state at the log's end.
+    """
+    count = 0
+    for place, item in _apart(dataset, store, governance):
+        count += 1
+        if count <= _SHOWN_MAX:
+            yield f"{place} ({item}) is other than the log makes it"
+    if count > _SHOWN_MAX:
+        yield f"and {count - _SHOWN_MAX} more rows"
+
+
+def _apart(dataset: Dataset, store: Store, governance: Governance) -> Iterator[tuple[str, str]]:
+    epochs = Epochs(governance)
+    for partition, stored in enumerate(store.partitions()):
+        if stored is None:
+            continue
+        for piece in Follower(dataset, partition).advance(governance, stored.valid(epochs)):
+            assert isinstance(piece, Piece)
+            kept = stored.delta([(piece.start, piece.stop)])
+            for table, made, found in zip(TABLES, piece.delta, kept, strict=True):
+                for offset, item in _rows_apart(made, found):
+                    yield f"{table} labels/{partition}@{offset}", item
+
+
+def _rows_apart(made: pl.DataFrame, found: pl.DataFrame) -> list[tuple[int, str]]:
+    """The offsets, each with its item, at which two frames of one table differ."""
+    if made.equals(found):
+        return []
+    pairs = made.join(found, on="offset", how="full", coalesce=True, suffix="_found")
+    names = [name for name in made.columns if name != "offset"]
+    same = (pl.col(name).eq_missing(pl.col(f"{name}_found")) for name in names)
+    item = pl.coalesce("item_id", "item_id_found", pl.lit("no item"))
+    return pairs.filter(~pl.all_horizontal(same)).sort("offset").select("offset", item).rows()
