@@ -54,30 +54,34 @@ def rebuild(
     views: Path | None,
     checkpoints: CheckpointWriter | None,
     told: Callable[[int], None] = lambda _: None,
+    at: Position | None = None,
 ) -> Position:
-    """Make views and checkpoints from nothing, up to the log's end; the position they have then.
+    """Make views and checkpoints from nothing; the position they have then.
 
     Args:
         dataset: the log.
         views: where the view is; None leaves it as it is.
         checkpoints: stores the checkpoints; None leaves them as they are.
         told: called with the number of events of each piece.
+        at: how far, which need not be closed; to the log's end by default.
     """
-    ends = dataset.log.ends(Topic.LABELS)  # read first: governance then has what they need
+    # Labels come first: governance that is read later has what they need.
+    ends = at.labels if at else dataset.log.ends(Topic.LABELS)
     reader = GovernanceReader(dataset)
     governance = reader.refresh()
-    known = Known(reader.stop, governance.prefix(reader.stop))
+    stop = at.governance if at else reader.stop
+    known = Known(stop, governance.prefix(stop))
     if checkpoints:
         checkpoints.clear()
     with ExitStack() as stack:
         view = stack.enter_context(bulk(views, dataset, known)) if views else None
         writing, storing = stack.enter_context(Behind()), stack.enter_context(Behind())
-        for partition, stop in enumerate(ends):
+        for partition, end in enumerate(ends):
             if view:
-                writing(view.begin, partition, stop)
+                writing(view.begin, partition, end)
             if checkpoints:
                 storing(checkpoints.begin, partition, known.epochs)
-            for piece in Follower(dataset, partition).advance(known.governance, stop):
+            for piece in Follower(dataset, partition).advance(known.governance, end):
                 assert isinstance(piece, Piece)
                 if view:
                     writing(view.take, piece.delta)

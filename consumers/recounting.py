@@ -41,18 +41,19 @@ def _apart(dataset: Dataset, store: Store, governance: Governance) -> Iterator[t
             continue
         for piece in Follower(dataset, partition).advance(governance, stored.valid(epochs)):
             assert isinstance(piece, Piece)
-            kept = stored.delta([(piece.start, piece.stop)])
-            for table, made, found in zip(TABLES, piece.delta, kept, strict=True):
+            for table, made in zip(TABLES, piece.delta, strict=True):
+                found = stored.rows(table, [(piece.start, piece.stop)])
                 for offset, item in _rows_apart(made, found):
                     yield f"{table} labels/{partition}@{offset}", item
 
 
 def _rows_apart(made: pl.DataFrame, found: pl.DataFrame) -> list[tuple[int, str]]:
-    """The offsets, each with its item, at which two frames of one table differ."""
-    if made.equals(found):
+    """The offsets, each with its item, at which the rows of a table are not those stored."""
+    if made.select(found.columns).equals(found):
         return []
     pairs = made.join(found, on="offset", how="full", coalesce=True, suffix="_found")
-    names = [name for name in made.columns if name != "offset"]
+    names = [name for name in found.columns if name != "offset"]
     same = (pl.col(name).eq_missing(pl.col(f"{name}_found")) for name in names)
-    item = pl.coalesce("item_id", "item_id_found", pl.lit("no item"))
+    ids = [name for name in ("item_id", "item_id_found") if name in pairs.columns]
+    item = pl.coalesce(*ids, pl.lit("no item"))
     return pairs.filter(~pl.all_horizontal(same)).sort("offset").select("offset", item).rows()

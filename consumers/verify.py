@@ -5,9 +5,11 @@ beside the log held against a replay.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
+from ledger import Ledger
 from ledger.cli import as_json, note, open_ledger, print_json, print_table, settings, shared
 from ledger.errors import CorruptLog, VerificationFailed
 from ledger.reading import Proof
@@ -32,7 +34,8 @@ def verify(*, names: tuple[str, ...], as_json: bool) -> None:
     book = open_ledger()
     proofs = list(book.verify(names or None))
     _say_versions(proofs, as_json=as_json)
-    kept = [] if names else list(verify_kept(book, views_path(settings())))
+    path = views_path(settings())
+    kept = [] if names else [_looked_into(each, path, book) for each in verify_kept(book, path)]
     _say_kept(kept, as_json=as_json)
     failed = [proof.name for proof in proofs if not proof.proved]
     if failed:
@@ -42,6 +45,22 @@ def verify(*, names: tuple[str, ...], as_json: bool) -> None:
         raise VerificationFailed(
             f"not as the log says: {' and '.join(wrong)}. Make them again: `errata rebuild`"
         )
+
+
+def _looked_into(kept: Kept, path: Path, book: Ledger) -> Kept:
+    """With what is wrong in any table, where the labels are right."""
+    if not kept.proved:
+        return kept
+    if kept.name == "views":
+        from consumers.proving import wrong_with
+
+        return kept._replace(problems=tuple(wrong_with(path, book.dataset)))
+    from consumers.recounting import wrong_rows
+
+    assert book.checkpoints is not None
+    governance = book.governance.prefix(book.reader.stop)
+    found = wrong_rows(book.dataset, book.checkpoints.store, governance)
+    return kept._replace(problems=tuple(found))
 
 
 def _say_versions(proofs: Sequence[Proof], *, as_json: bool) -> None:
