@@ -9,6 +9,8 @@ on folding from. They are disposable: whatever is wrong with them, the log answe
 - `manifest`: what is stored of a partition, and up to where it is known to be right.
 - `store`, `writer`: reading it, checked; writing it, so that a writer may die at any point.
 - `rows`, `timeline`: change rows as resident arrays; snapshots and differences from them.
+- `index`: those arrays as one file, for processes that come and go.
+- `reader`: what is answered by way of checkpoints, and the state to fold on from.
 
 It needs the extra `frames`.
 """

@@ -87,7 +87,9 @@ class Partition:
         ranges: Sequence[tuple[int, int]],
         columns: Mapping[str, Sequence[str]] | None = None,
     ) -> Delta:
-        """Every row of these offsets, with all columns or with those named for each table."""
+        """Every row of these offsets, with all columns or with those named for each table. A review
+        whose correction lies elsewhere is without what the correction says of itself.
+        """
         chosen = columns or dict.fromkeys(TABLES)
         return whole({table: self.rows(table, ranges, chosen[table]) for table in TABLES})
 
