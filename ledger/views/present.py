@@ -47,22 +47,16 @@ CHANGED: Mapping[str, Any] = {
 
 def items(changes: pl.DataFrame) -> pl.DataFrame:
     """The items that live changes make, by offset; what none of them says is null."""
-    given = changes.filter(pl.col("outcome") != "applied").select(
-        *_ITEM, given="attributes", registered="offset"
+    brought = pl.col("outcome") != "applied"
+    said = changes.select(
+        pl.exclude("attributes", "split"),
+        pl.col("split").alias("first"),
+        pl.when(brought).then("attributes").alias("given"),
+        pl.when(brought).then("offset").alias("registered"),
     )
-    splits = changes.filter(pl.col("split").is_not_null()).select(*_RECORD, first="split")
-    last = changes.unique(_ITEM, keep="last", maintain_order=True)
-    if len(given):
-        last = last.join(given.unique(_ITEM, keep="first"), on=_ITEM, how="left")
-    else:
-        last = last.with_columns(
-            given=pl.lit(None, dtype=pl.String), registered=pl.lit(None, dtype=pl.Int64)
-        )
-    if len(splits):
-        last = last.join(splits.unique(_RECORD, keep="first"), on=_RECORD, how="left")
-    else:
-        last = last.with_columns(first=pl.lit(None, dtype=pl.String))
-    return last.sort(_ITEM).select(
+    if not all(said[name].n_unique() == len(said) for name in ("item_offset", "record_id")):
+        said = _together(said)
+    return said.select(
         "partition",
         pl.col("item_offset").alias("offset"),
         *("item_id", "record_id", "label", "unresolved", "contract"),
@@ -71,6 +65,18 @@ def items(changes: pl.DataFrame) -> pl.DataFrame:
         "registered",
         pl.col("offset").alias("changed"),
         "timestamp_ms",
+    ).sort("partition", "offset")
+
+
+def _together(said: pl.DataFrame) -> pl.DataFrame:
+    """The last change of each item, with what any of its changes brought, and any of its record
+    said of the split.
+    """
+    last = said.drop("given", "registered", "first").unique(_ITEM, keep="last", maintain_order=True)
+    given = said.filter(pl.col("registered").is_not_null()).unique(_ITEM, keep="first")
+    splits = said.filter(pl.col("first").is_not_null()).unique(_RECORD, keep="first")
+    return last.join(given.select(*_ITEM, "given", "registered"), on=_ITEM, how="left").join(
+        splits.select(*_RECORD, "first"), on=_RECORD, how="left"
     )
 
 
