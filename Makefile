@@ -1,8 +1,9 @@
-# `make demo` runs the main job on the embedded log, `make test` every test. Both make .venv.
+# `make demo` runs the main job on the embedded log, `make test` every test, `make bench` every
+# benchmark at the size of ITEMS. All make .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format lock clean
+.PHONY: demo test bench lint format lock clean
 
 .venv/installed: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -15,6 +16,15 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+ITEMS ?= 1000000
+bench: .venv/installed
+	for log in sqlite kafka; do \
+		$(BIN)/python -m tests.bench.replay --items $(ITEMS) --log $$log && \
+		$(BIN)/python -m tests.bench.views --items $(ITEMS) --log $$log && \
+		$(BIN)/python -m tests.bench.appends --batched $$(( $(ITEMS) / 2 )) --log $$log || exit 1; \
+	done
+	$(BIN)/python -m tests.bench.versions --items $(ITEMS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .
