@@ -1,9 +1,10 @@
 """What is stored of a partition: its segments and its cuts, in one small file that never changes.
 
-A manifest's name says how far it goes and what its bytes hash to, so that of several the furthest
-is known from a listing, and a damaged one by its name. A new state is a new manifest; the one
-before goes once it is there. So a writer that died leaves nothing half said, and one that was
-frozen and wakes up adds only a manifest that comes before the newest.
+A manifest's name says which one it is, in a count of its own, and what its bytes hash to, so that
+of several the newest is known from a listing, and a damaged one by its name. A new state is a new
+manifest, the next one after that which its writer started from; the one before goes once it is
+there. So a writer that died leaves nothing half said, and one that was frozen and wakes up adds
+only a manifest that comes before the newest.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ledger.errors import CheckpointDamaged
 FORMAT = 1
 """Grows when a release writes what older ones cannot read."""
 REMEDY = "Make them again from the log: `errata rebuild --checkpoints`"
-_NAME = re.compile(r"labels-(\d{4})/manifest/(\d{6})-(\d{15})-([0-9a-f]{16})\.json", re.ASCII)
+_NAME = re.compile(r"labels-(\d{4})/manifest/(\d{12})-([0-9a-f]{16})\.json", re.ASCII)
 
 
 class _Plain(BaseModel):
@@ -62,11 +63,13 @@ class Cut(_Plain):
 class Manifest(_Plain):
     """What is stored of one partition.
 
-    `segments` are consecutive from offset 0 to `stop`; `cuts` ascend, and the last one is at
-    `stop`. `epoch` is the number of rollbacks that the writer knew.
+    `number` is one more than that of the manifest before. `segments` are consecutive from offset 0
+    to `stop`; `cuts` ascend, and the last one is at `stop`. `epoch` is the number of rollbacks that
+    the writer knew.
     """
 
     format: int = FORMAT
+    number: int
     dataset: str
     topic_id: str
     partition: int
@@ -82,8 +85,8 @@ class Manifest(_Plain):
 
     def name(self) -> str:
         """The file's name."""
-        place = f"{folder(self.partition)}/manifest/{self.epoch:06}-{self.stop:015}"
-        return f"{place}-{hashlib.sha256(self.data()).hexdigest()[:16]}.json"
+        digest = hashlib.sha256(self.data()).hexdigest()[:16]
+        return f"{folder(self.partition)}/manifest/{self.number:012}-{digest}.json"
 
     def files(self) -> Iterable[Stored]:
         """Every file that it names."""
@@ -91,10 +94,9 @@ class Manifest(_Plain):
 
 
 class Named(NamedTuple):
-    """What a manifest's name says; greater ones know more rollbacks, then more events."""
+    """What a manifest's name says; of two the greater one counts."""
 
-    epoch: int
-    stop: int
+    number: int
     digest: str
     name: str
 
@@ -118,7 +120,7 @@ def named(names: Iterable[str], partition: int) -> list[Named]:
     for name in names:
         match = _NAME.fullmatch(name)
         if match and int(match[1]) == partition:
-            found.append(Named(int(match[2]), int(match[3]), match[4], name))
+            found.append(Named(int(match[2]), match[3], name))
     return sorted(found, reverse=True)
 
 

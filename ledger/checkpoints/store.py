@@ -196,7 +196,7 @@ class Store:
     def _newest(
         self, partition: int, listed: set[str], manifests: Sequence[Named]
     ) -> Partition | None:
-        """The furthest manifest of which every file is there."""
+        """The newest manifest of which every file is there."""
         why: CheckpointDamaged | None = None
         for name in manifests:
             data = self.files.read(name.name)

@@ -219,6 +219,7 @@ class CheckpointWriter:
     ) -> Manifest:
         origin = self._store.origin
         return Manifest(
+            number=state.base.manifest.number + 1 if state.base else 1,
             dataset=origin.dataset,
             topic_id=origin.topic_id,
             partition=partition,

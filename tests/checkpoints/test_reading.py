@@ -206,7 +206,7 @@ def test_checkpoints_of_a_newer_release(kept: tuple[History, Dataset, Path]):
     data = json.dumps({**json.loads(path.read_bytes()), "format": 2, "news": 1}).encode()
     digest = hashlib.sha256(data).hexdigest()[:16]
     path.unlink()
-    path.with_name(f"{path.name[:23]}{digest}.json").write_bytes(data)
+    path.with_name(f"{path.name[:13]}{digest}.json").write_bytes(data)
     with pytest.raises(CheckpointDamaged, match="has format 2, of a newer release"):
         Checkpoints(str(place), dataset).snapshot(history.governed(), history.head())
 

@@ -18,9 +18,10 @@ import polars as pl
 from ledger.checkpoints.segments import TABLES
 from ledger.checkpoints.store import Store
 from ledger.checkpoints.timeline import COLUMNS, timeline_of
-from ledger.checkpoints.writer import CheckpointWriter, Overtaken
+from ledger.checkpoints.writer import CheckpointWriter, Overtaken, Rows
 from ledger.columnar.delta import Delta
 from ledger.core.epochs import Epochs, live
+from ledger.core.position import Position
 from tests.checkpoints.deltas import delta_of
 from tests.checkpoints.feeding import Feeder, Memory, PowerCutError, store_of
 from tests.checkpoints.test_timeline import canonical, covered
@@ -188,6 +189,35 @@ def test_a_writer_that_is_frozen(far: int):
         write(history, store, [len(history.checkpoints)], 0, 1000)
         check(history, store)
     assert frozen > 20
+
+
+def test_rows_are_taken_back_and_a_tag_comes_late():
+    """What is stored may become less, and may get a cut where nothing else is new: each time the
+    newest state counts, and nothing of the one before is left.
+    """
+    history = History.of_classes("cat", partitions=1)
+    for i in range(12):
+        history.item(f"r{i}", "cat")
+    store = store_of(history, Memory())
+    writer, epochs = CheckpointWriter(store), Epochs(history.governed())
+    whole = delta_of(history, history.governed(), 0, 12)
+    at = 0
+    for stop, back in ((12, 12), (8, 5), (9, 9), (9, 2), (12, 9)):
+        writer.reset(0, back)
+        at = min(at, back)
+        inside = pl.col("offset").is_between(at, stop, closed="left")
+        delta = Delta(*(frame.filter(inside) for frame in whole))
+        writer.write(Rows(0, at, stop, delta, {1}), epochs)
+        writer.flush(0, epochs)
+        at = stop
+        assert writer.stored(0) == stop
+    check(history, store)
+    history.tag("v1", Position((7,), 1))
+    writer.flush(0, Epochs(history.governed()))
+    check(history, store)
+    part = store.partition(0)
+    assert part is not None
+    assert [cut.offset for cut in part.manifest.cuts] == [7, 9, 12]
 
 
 SCHEDULE = st.lists(st.tuples(st.integers(0, 1), st.integers(1, 15)), min_size=1, max_size=12)
