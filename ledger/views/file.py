@@ -109,7 +109,9 @@ class Connection:
         query = f"SELECT {first} UNION ALL SELECT * FROM (SELECT {', '.join(schema)} FROM {source})"
         with self._words():
             self._cursor.execute(query, tuple(values) or None)
-            found: Any = pl.from_arrow(self._cursor.fetch_arrow_table())
+            table = self._cursor.fetch_arrow_table()
+            table.validate(full=True)  # damaged text may be no UTF-8, which Polars takes unseen
+            found: Any = pl.from_arrow(table)
         return found[1:].cast(dict(schema))
 
     @contextmanager
@@ -133,7 +135,7 @@ class Connection:
     def _words(self) -> Generator[None]:
         try:
             yield
-        except (adbc_driver_manager.Error, OSError) as error:
+        except (adbc_driver_manager.Error, OSError, ValueError) as error:  # or text that is none
             raise told(self.file, str(error).partition("\n")[0]) from error
 
 
