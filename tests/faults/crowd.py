@@ -57,7 +57,7 @@ class Crowd:
         self._labels: dict[str, str | None] = {}
         self._corrections: list[Correction] = []
         self._last: list[Fields] = []
-        self._heads: list[Position] = []
+        self._tagged: list[Position] = []
         self._count = 0
 
     def begin(self) -> None:
@@ -71,7 +71,9 @@ class Crowd:
         if chance < 0.02:
             self._govern()
         elif chance < 0.03:
-            self._roll_back()
+            self.tag()
+        elif chance < 0.035:
+            self.roll_back()
         elif chance < 0.05:
             self._foreign_bytes()
         elif chance < 0.07:
@@ -147,24 +149,19 @@ class Crowd:
         kind = "PolicyChanged" if "approvals_required" in change else "SchemaChanged"
         self._append([{"type": kind, **common, **change}])
 
-    def _roll_back(self) -> None:
+    def tag(self) -> None:
+        """Name where the log ends."""
         head = self._book.resolve()
-        self._heads.append(head)
-        to = self._random.choice(self._heads[-6:])
-        if self._random.random() < 0.5 or to.same_prefix(head):
-            self._append(
-                [
-                    {
-                        "type": "VersionTagged",
-                        "name": f"v{self._next()}",
-                        "position": head.as_dict(),
-                        "content_hash": self._book.snapshot(head).sha256,
-                        "actor": "ann",
-                    }
-                ]
-            )
-        else:
-            self._append([{"type": "RolledBack", "to": to.as_dict(), "actor": "ann"}])
+        self._tagged.append(head)
+        tag = {"name": f"v{self._next()}", "position": head.as_dict(), "actor": "ann"}
+        tag["content_hash"] = self._book.snapshot(head).sha256
+        self._append([{"type": "VersionTagged", **tag}])
+
+    def roll_back(self) -> None:
+        """Go back to one of the last versions."""
+        if self._tagged:
+            to = self._random.choice(self._tagged[-3:]).as_dict()
+            self._append([{"type": "RolledBack", "to": to, "actor": "ann"}])
 
     def _foreign_bytes(self) -> None:
         """What is no event of ours, and one of ours where it does not belong."""

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -29,15 +30,21 @@ PATIENCE_S = 60
 class Child:
     """A process that the nursery made."""
 
-    def __init__(self, nursery: Nursery, pid: int, said: Path) -> None:
+    def __init__(self, nursery: Nursery, pid: int, out: Path, err: Path) -> None:
         self._nursery = nursery
-        self._said = said
+        self._out, self._err = out, err
         self.pid = pid
+        self._code: int | None = None
+
+    @property
+    def out(self) -> str:
+        """What it has written to its standard output."""
+        return self._out.read_text()
 
     @property
     def said(self) -> str:
-        """What it has written to its standard output and error."""
-        return self._said.read_text()
+        """What it has written to its standard error."""
+        return self._err.read_text()
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -45,7 +52,9 @@ class Child:
 
     def code(self, patience_s: float = PATIENCE_S) -> int | None:
         """Its exit code once it has ended, negative for a signal; None if it goes on."""
-        return self._nursery.ask({"wait": self.pid, "patience_s": patience_s})
+        if self._code is None:
+            self._code = self._nursery.ask({"wait": self.pid, "patience_s": patience_s})
+        return self._code
 
     def kill(self) -> None:
         """End it as a power cut would; it must have been alive."""
@@ -92,22 +101,24 @@ class Nursery:
                 (from 1) on the names of files below the folder `below`.
         """
         self._count += 1
-        said = self._folder / f"said-{self._count}.txt"
-        said.touch()
+        out, err = (self._folder / f"{self._count}.{name}" for name in ("out", "err"))
+        for file in (out, err):
+            file.touch()
         wanted = {
             "arguments": [str(each) for each in arguments],
             "env": dict(env or {}),
             "folder": str(self._folder),
-            "said": str(said),
+            "out": str(out),
+            "err": str(err),
             **more,
         }
-        return Child(self, self.ask(wanted), said)
+        return Child(self, self.ask(wanted), out, err)
 
     def run(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> str:
-        """Run `errata`, and wait for a good end; what it said."""
+        """Run `errata`, and wait for a good end; its standard output."""
         child = self.start(*arguments, env=env)
         child.succeed()
-        return child.said
+        return child.out
 
     def refused(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> str:
         """Run `errata`, which is to end with 1 and a sentence: that sentence."""
@@ -181,13 +192,13 @@ def _live(wanted: Mapping[str, Any]) -> None:
     try:
         os.chdir(wanted["folder"])
         os.environ.update(wanted["env"])
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        file = os.open(wanted["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        for descriptor, number in ((nothing, 0), (file, 1), (file, 2)):
-            os.dup2(descriptor, number)
+        for number, name in enumerate((os.devnull, wanted["out"], wanted["err"])):
+            os.dup2(os.open(name, os.O_WRONLY if number else os.O_RDONLY), number)
         if "dies_before" in wanted:
             _die_before(wanted["dies_before"], wanted["below"])
         code = _run(wanted["arguments"])
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

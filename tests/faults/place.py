@@ -85,17 +85,19 @@ class Place:
         return self.nursery.start(*arguments, env=self.env, **more)
 
     def run(self, *arguments: str) -> str:
-        """Run `errata` to a good end; what it said."""
+        """Run `errata` to a good end; its standard output."""
         return self.nursery.run(*arguments, env=self.env)
 
     def refused(self, *arguments: str) -> str:
         """The sentence with which `errata` ends."""
         return self.nursery.refused(*arguments, env=self.env)
 
-    def tell(self, *arguments: str) -> tuple[int | None, str]:
-        """Run `errata`: its exit code, and what it said."""
+    def ended(self, *arguments: str) -> Child:
+        """Run `errata` to a good end, or one with a sentence."""
         child = self.start(*arguments)
-        return child.code(), child.said
+        assert child.code() in (0, 1), child.said
+        assert "Traceback" not in child.said, child.said
+        return child
 
     def catch_up(self) -> None:
         """Keep all there is now."""
