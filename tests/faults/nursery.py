@@ -154,7 +154,10 @@ def serve() -> None:
     for command in entry_points(group="errata.commands"):
         if command.name != "demo":
             command.load()
-    for name in ("ledger.logs.kafka", "ledger.checkpoints.writer", "pyarrow.parquet"):
+    for name in (
+        *("ledger.logs.kafka", "ledger.logs.sqlite", "ledger.checkpoints.reader"),
+        *("consumers.worker", "consumers.rebuild", "consumers.proving", "pyarrow.parquet"),
+    ):
         importlib.import_module(name)
     children: set[int] = set()
     for line in sys.stdin:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import time
 
+from tests.faults.crowd import Crowd
 from tests.faults.place import Place, seed
 from tests.faults.proof import prove
 
 ROUNDS = 200
-LIFE_S_MAX = 0.4
+LIFE_S_MAX = 0.3
 
 
 def test_a_worker_killed_two_hundred_times(place: Place) -> None:
@@ -24,4 +25,25 @@ def test_a_worker_killed_two_hundred_times(place: Place) -> None:
             time.sleep(at.uniform(0, LIFE_S_MAX))
             worker.kill()
     place.catch_up()
+    prove(place)
+
+
+def test_a_worker_killed_between_any_two_files(place: Place) -> None:
+    """Writing a checkpoint opens, names and removes files: a worker dies before the first of these
+    operations, the next one before the second, and so on until one has no more to do.
+    """
+    with place.open() as book:
+        crowd = Crowd(book, seed())
+        crowd.begin()
+        number = 0
+        while True:
+            number += 1
+            crowd.turn()
+            crowd.tag()
+            below = str(place.checkpoints)
+            worker = place.start("worker", "--once", dies_before=number, below=below)
+            if worker.code() == 0:
+                break
+            worker.kill()
+    assert number > 20
     prove(place)
