@@ -18,7 +18,7 @@ from tests.faults.place import Place, seed
 from tests.faults.proof import prove
 from tests.views.material import content
 
-FLIPS = 20
+FLIPS = 12
 _KINDS = ("manifest", "changes", "corrections", "reviews", "refusals", "void")
 
 
