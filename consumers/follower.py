@@ -19,11 +19,11 @@ import numpy as np
 from ledger.columnar.delta import Delta, delta, empty
 from ledger.columnar.fold import ColumnarPartition, Judged
 from ledger.columnar.frame import ODD, Frame, Reader
-from ledger.columnar.replay import ROWS, ahead, whole
+from ledger.columnar.replay import ahead, batches
 from ledger.core.epochs import Epochs, Range
 from ledger.core.governance import Governance
 from ledger.dataset import Dataset
-from ledger.logs.base import Batch, Topic
+from ledger.logs.base import Batch
 
 Restore = Callable[[Governance, int, int], tuple[int, ColumnarPartition]]
 """`(governance, partition, stop)`: the state that this governance makes of the offsets below one
@@ -186,8 +186,8 @@ class Follower:
     def _frames(self, start: int, stop: int) -> Iterator[tuple[Batch, Frame]]:
         if start >= stop:
             return
-        batches = self._dataset.log.read(Topic.LABELS, self.partition, start, stop)
-        made = ((batch, self._framed(batch)) for batch in whole(batches, ROWS))
+        found = batches(self._dataset, self.partition, start, stop)
+        made = ((batch, self._framed(batch)) for batch in found)
         yield from ahead(made) if stop - start >= _THREAD_FROM else made
 
     def _framed(self, batch: Batch) -> Frame:

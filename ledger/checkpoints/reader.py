@@ -15,7 +15,7 @@ from ledger.checkpoints.store import Partition, Store, origin_of
 from ledger.checkpoints.timeline import Timeline
 from ledger.columnar.fold import ColumnarPartition
 from ledger.columnar.frame import Reader
-from ledger.columnar.replay import ROWS, ColumnarState, whole
+from ledger.columnar.replay import ColumnarState, batches
 from ledger.columnar.restore import restore
 from ledger.columnar.snapshot import ColumnarDifference, ColumnarSnapshot
 from ledger.core.epochs import Epochs
@@ -23,7 +23,6 @@ from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.errors import CheckpointDamaged
-from ledger.logs.base import Topic
 
 _TRIES = 5
 
@@ -81,8 +80,7 @@ class Checkpoints:
             for span in then.spans(partition, stop):
                 start = max(span.start, done)
                 if start < span.stop:
-                    batches = dataset.log.read(Topic.LABELS, partition, start, span.stop)
-                    for batch in whole(batches, ROWS):
+                    for batch in batches(dataset, partition, start, span.stop):
                         frame = reader.frame(batch.offsets, batch.keys, batch.values)
                         _ = fold.apply(frame) if span.live else fold.void(frame)
             folds.append(fold)

@@ -126,9 +126,8 @@ class Reader:
         Raises what the codec raises on a schema of a newer release, or without a registry.
         """
         count = len(values)
-        data, lengths = joined(values)
-        ends = np.cumsum(lengths)
-        groups, headers = self._groups(data, ends - lengths, ends)
+        data, starts, lengths = joined(values)
+        groups, headers = self._groups(data, starts, starts + lengths)
         read = [
             (Part(kind, rows, columns), state)
             for kind, layout, rows, at, end in groups

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -134,13 +133,11 @@ class Naming:
 
     def _keyed(self, frame: Frame, at: Ints) -> Bools:
         """Which rows have their record's name as key."""
-        keys: Sequence[bytes | None] = frame.keys
+        data, first, lengths = joined(frame.keys)
         if len(at) < len(frame):
-            keys = [frame.keys[row] for row in _ints(at)]
-        data, lengths = joined(keys)
+            first, lengths = first[at], lengths[at]
         whole, sizes = _some(frame, "record", at)
         good = lengths == sizes
-        first = np.cumsum(lengths) - lengths
         good[good] = equal(data, first[good], frame.data, whole[good], sizes[good])
         return good
 
@@ -155,7 +152,3 @@ def _some(frame: Frame, name: str, at: Ints) -> Strings:
 def _bytes(frame: Frame, name: str, row: int) -> bytes:
     starts, lengths = frame.strings[name]
     return frame.data[starts[row] : starts[row] + lengths[row]].tobytes()
-
-
-def _ints(rows: Ints) -> list[int]:
-    return rows.tolist()

@@ -97,10 +97,16 @@ def _frames(
     reader = Reader(dataset.codec)
     for partition, stop in enumerate(stops):
         for span in governance.spans(partition, stop):
-            batches = dataset.log.read(Topic.LABELS, partition, span.start, span.stop)
-            for batch in whole(batches, ROWS):
+            for batch in batches(dataset, partition, span.start, span.stop):
                 frame = reader.frame(batch.offsets, batch.keys, batch.values)
                 yield batch, frame, span.live
+
+
+def batches(dataset: Dataset, partition: int, start: int, stop: int) -> Iterator[Batch]:
+    """The label events at offsets `start <= offset < stop`, as many at a time as fold well."""
+    where = (Topic.LABELS, partition, start, stop)
+    packed = dataset.log.read_packed(*where, ROWS)
+    yield from whole(dataset.log.read(*where), ROWS) if packed is None else packed
 
 
 def whole(batches: Iterable[Batch], rows: int) -> Iterator[Batch]:

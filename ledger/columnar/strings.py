@@ -10,15 +10,14 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ledger.logs.base import PADDING, PackedCells
+
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
 Keys = Sequence[Words]
 """Strings of as many words each: the first word of all, the second of all, and so on."""
 Bools = NDArray[np.bool_]
-
-PADDING = 64
-"""Zero bytes behind a buffer, so that words may be loaded across its end."""
 
 _MASKS: Words = np.array([(1 << (8 * size)) - 1 for size in range(9)], np.uint64)
 _SHIFT = np.uint64(32)
@@ -34,15 +33,27 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _SEED = np.uint64(hash("errata") & 0xFFFFFFFFFFFFFFFF)
 
 
-def joined(parts: Sequence[bytes | None]) -> tuple[Bytes, Ints]:
-    """The parts one behind the other, and their lengths; what is missing is empty."""
+def joined(parts: Sequence[bytes | None]) -> tuple[Bytes, Ints, Ints]:
+    """The parts in one buffer, where each starts, and how long it is; what is missing is empty."""
+    if isinstance(parts, PackedCells):
+        return _unpacked(parts)
     there = cast("Sequence[bytes]", parts)
     try:
         data = b"".join((*there, bytes(PADDING)))
     except TypeError:
         there = [part or b"" for part in parts]
         data = b"".join((*there, bytes(PADDING)))
-    return np.frombuffer(data, np.uint8), np.fromiter(map(len, there), np.int64, len(there))
+    lengths = np.fromiter(map(len, there), np.int64, len(there))
+    return np.frombuffer(data, np.uint8), np.cumsum(lengths) - lengths, lengths
+
+
+def _unpacked(cells: PackedCells) -> tuple[Bytes, Ints, Ints]:
+    sizes = np.asarray(cells.packed.sizes)
+    keys, values = np.maximum(sizes >> 32, 0), sizes & 0xFFFFFFFF
+    both = keys + values
+    starts = np.cumsum(both) - both
+    data = np.frombuffer(cells.packed.data, np.uint8)
+    return (data, starts, keys) if cells.key else (data, starts + keys, values)
 
 
 def words(data: Bytes, starts: Ints, lengths: Ints) -> Words:
@@ -148,8 +159,8 @@ class Interner:
 
     def of_series(self, strings: pl.Series) -> Ints:
         """The code of each string of a series without nulls."""
-        data, lengths = joined([each.encode() for each in strings])
-        return self.codes(data, np.cumsum(lengths) - lengths, lengths)
+        data, starts, lengths = joined([each.encode() for each in strings])
+        return self.codes(data, starts, lengths)
 
     def strings(self, start: int = 0) -> pl.Series:
         """Every string from a code on, by code."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 from ledger.clock import new_id
 from ledger.errors import CorruptLog, InvalidRequest, LogUnavailable
@@ -15,24 +15,12 @@ from ledger.logs import sqlite_checksum as running
 from ledger.logs.base import BATCH_MESSAGES_MAX, Batch, Log, Message, Subscription, Topic
 from ledger.logs.sqlite_file import Connection, LogFile, NoLogFile
 from ledger.logs.sqlite_group import GroupMember
+from ledger.logs.sqlite_read import Part, columns, packed
 
-# A batch also ends soon after so many bytes: ten thousand messages of 500 kB are 5 GB.
-_BATCH_BYTES = 16 * 1024 * 1024
-# Rows fetched and checked at a time: they stay in the processor's cache.
-_CHUNK_ROWS = 200
 # Offsets looked at in one transaction of `offset_after`.
 _SCAN_ROWS = 500_000
 _TIMESTAMP_MAX = 2**62
 _RESTORE = "restore the file from a backup, or copy the log anew"
-
-
-class _Part(NamedTuple):
-    """A partition as its row says."""
-
-    partition_id: int
-    topic: Topic
-    partition: int
-    end: int
 
 
 class SqliteLog(Log):
@@ -153,6 +141,17 @@ class SqliteLog(Log):
 
     def read(self, topic: Topic, partition: int, start: int, stop: int) -> Iterator[Batch]:
         """Read in short transactions, proving each batch; the arguments are refused at once."""
+        part = self._range(topic, partition, start, stop)
+        return self._batches(part, start, stop, 0)
+
+    def read_packed(
+        self, topic: Topic, partition: int, start: int, stop: int, rows: int
+    ) -> Iterator[Batch]:
+        """As `read`; what is large, or not plain, comes as `read` gives it."""
+        part = self._range(topic, partition, start, stop)
+        return self._batches(part, start, stop, rows)
+
+    def _range(self, topic: Topic, partition: int, start: int, stop: int) -> Part:
         with self._file.use() as connection:
             part = self._part(connection, topic, partition)
         if start < 0 or stop > part.end:
@@ -160,49 +159,44 @@ class SqliteLog(Log):
                 f"{self._place(part)} holds the offsets 0 to {part.end - 1}: "
                 f"{start} to {stop - 1} cannot be read"
             )
-        return self._batches(part, start, stop)
+        return part
 
-    def _batches(self, part: _Part, start: int, stop: int) -> Iterator[Batch]:
+    def _batches(self, part: Part, start: int, stop: int, packed: int) -> Iterator[Batch]:
         # A transaction per batch: one that lasts as long as the reader pleases would keep the
         # write-ahead log from ever being emptied.
         while start < stop:
             with self._file.use() as connection:
-                batch = self._batch(connection, part, start, min(stop, start + BATCH_MESSAGES_MAX))
+                batch = self._packed(connection, part, start, min(stop, start + packed))
+                if batch is None:
+                    end = min(stop, start + BATCH_MESSAGES_MAX)
+                    batch = self._batch(connection, part, start, end)
             start += len(batch)
             yield batch
 
-    def _batch(self, connection: Connection, part: _Part, start: int, stop: int) -> Batch:
+    def _packed(self, connection: Connection, part: Part, start: int, stop: int) -> Batch | None:
+        """A packed batch, proved; None where there is none, which `_batch` tells more of."""
+        before = self._checksum_before(connection, part, start) if start < stop else None
+        if before is None:
+            return None
+        found = packed(connection, part, start, stop, before)
+        if found is None or found[1] != self._checksum_at(connection, part, stop - 1):
+            return None
+        return found[0]
+
+    def _batch(self, connection: Connection, part: Part, start: int, stop: int) -> Batch:
         """A batch of the records from `start`, proved to be what was appended."""
         before = self._checksum_before(connection, part, start)
         if before is None:  # the first of a log without head: nothing proves it but what follows
             stop = start + 1
-        crc, size = running.crc_of(before or running.EMPTY), 0
-        columns: tuple[list[bytes | None], list[bytes], list[int]] = [], [], []
-        keys, values, timestamps = columns
-        cursor = connection.execute(
-            "SELECT key, value, timestamp_ms FROM records"
-            " WHERE partition_id = ? AND offset >= ? AND offset < ? ORDER BY offset",
-            (part.partition_id, start, stop),
-        )
         try:
-            while size < _BATCH_BYTES and (rows := list(islice(cursor, _CHUNK_ROWS))):
-                cells = cast(list[bytes | None], list(chain.from_iterable(rows)))
-                timestamps += cast(list[int], cells[2::3])
-                del cells[2::3]
-                crc, count = running.after_cells(crc, cells)
-                size += count
-                keys += cells[0::2]
-                values += cast(list[bytes], cells[1::2])
-            cursor.close()
-            checksum = running.joined(before or running.EMPTY, crc, timestamps)
+            batch, checksum, full = columns(connection, part, start, stop, before or running.EMPTY)
         except (TypeError, UnicodeDecodeError):  # a cell of another type than was written
             raise self._fault(connection, part, start, stop, before) from None
-        end = start + len(values)
-        complete = end == stop or size >= _BATCH_BYTES
+        end = start + len(batch)
         stored = self._checksum_at(connection, part, end - 1)
-        if not complete or (before is not None and checksum != stored):
+        if not (full or end == stop) or (before is not None and checksum != stored):
             raise self._fault(connection, part, start, stop, before)
-        return Batch(part.topic, part.partition, range(start, end), timestamps, keys, values)
+        return batch
 
     def offset_after(self, topic: Topic, partition: int, timestamp_ms: int) -> int:
         """Scan from the start: timestamps need not ascend, so no index would help."""
@@ -262,7 +256,7 @@ class SqliteLog(Log):
         finally:
             self._writing.release()
 
-    def _rows(self, connection: Connection, topic: Topic) -> list[_Part]:
+    def _rows(self, connection: Connection, topic: Topic) -> list[Part]:
         """The topic's partitions; none where there is no such topic."""
         name = self.topic_name(topic)
         rows = connection.execute(
@@ -280,9 +274,9 @@ class SqliteLog(Log):
             raise CorruptLog(
                 f"{self._file.path}: the partitions of {name} are not those created; {_RESTORE}"
             )
-        return [_Part(row[0], topic, row[1], row[2]) for row in rows]
+        return [Part(row[0], topic, row[1], row[2]) for row in rows]
 
-    def _parts(self, connection: Connection, topic: Topic) -> list[_Part]:
+    def _parts(self, connection: Connection, topic: Topic) -> list[Part]:
         if parts := self._rows(connection, topic):
             return parts
         missing = [other for other in Topic if not self._rows(connection, other)]
@@ -293,7 +287,7 @@ class SqliteLog(Log):
             f"{self.dataset!r} first, or correct its name"
         )
 
-    def _part(self, connection: Connection, topic: Topic, partition: int) -> _Part:
+    def _part(self, connection: Connection, topic: Topic, partition: int) -> Part:
         parts = self._parts(connection, topic)
         if 0 <= partition < len(parts):
             return parts[partition]
@@ -313,13 +307,13 @@ class SqliteLog(Log):
                     f"{timestamp_ms} is no timestamp: give milliseconds since 1970 UTC, above 0"
                 )
 
-    def _head(self, connection: Connection, part: _Part) -> int:
+    def _head(self, connection: Connection, part: Part) -> int:
         first = connection.execute(
             "SELECT min(offset) FROM records WHERE partition_id = ?", (part.partition_id,)
         ).fetchall()[0][0]
         return part.end if first is None else first
 
-    def _checksum_at(self, connection: Connection, part: _Part, offset: int) -> int | None:
+    def _checksum_at(self, connection: Connection, part: Part, offset: int) -> int | None:
         rows = connection.execute(
             "SELECT checksum FROM records"
             " WHERE partition_id = ? AND offset = ? AND typeof(checksum) = 'integer'",
@@ -327,7 +321,7 @@ class SqliteLog(Log):
         ).fetchall()
         return rows[0][0] if rows else None
 
-    def _last_checksum(self, connection: Connection, part: _Part) -> int:
+    def _last_checksum(self, connection: Connection, part: Part) -> int:
         if not part.end:
             return running.EMPTY
         checksum = self._checksum_at(connection, part, part.end - 1)
@@ -335,7 +329,7 @@ class SqliteLog(Log):
             raise self._fault(connection, part, part.end - 1, part.end, None)
         return checksum
 
-    def _checksum_before(self, connection: Connection, part: _Part, offset: int) -> int | None:
+    def _checksum_before(self, connection: Connection, part: Part, offset: int) -> int | None:
         """The checksum that the record at `offset` goes on from; None at a retained head."""
         if not offset:
             return running.EMPTY
@@ -352,7 +346,7 @@ class SqliteLog(Log):
             raise CorruptLog(f"{self._file.path} lacks the topics {names}; {_RESTORE}")
 
     def _fault(
-        self, connection: Connection, part: _Part, start: int, stop: int, checksum: int | None
+        self, connection: Connection, part: Part, start: int, stop: int, checksum: int | None
     ) -> CorruptLog:
         """The first thing wrong in a range, found record by record."""
         head = self._head(connection, part)
@@ -381,18 +375,18 @@ class SqliteLog(Log):
             return self._missing(part, expected, stop - 1)
         return self._damaged(part, f"offsets {start} to {stop - 1}")
 
-    def _place(self, part: _Part) -> str:
+    def _place(self, part: Part) -> str:
         return f"{self.topic_name(part.topic)} partition {part.partition} in {self._file.path}"
 
-    def _damaged(self, part: _Part, where: str) -> CorruptLog:
+    def _damaged(self, part: Part, where: str) -> CorruptLog:
         return CorruptLog(f"{self._place(part)}: {where} is not what was appended; {_RESTORE}")
 
-    def _missing(self, part: _Part, first: int, last: int) -> CorruptLog:
+    def _missing(self, part: Part, first: int, last: int) -> CorruptLog:
         return CorruptLog(
             f"{self._place(part)}: the offsets {first} to {last} are missing; {_RESTORE}"
         )
 
-    def _headless(self, part: _Part, head: int) -> CorruptLog:
+    def _headless(self, part: Part, head: int) -> CorruptLog:
         return CorruptLog(
             f"the head of {self._place(part)} is missing: first retained offset is {head}; "
             f"{_RESTORE}"
