@@ -240,19 +240,27 @@ class Interner:
         return codes
 
     def _of_long(self, data: Bytes, starts: Ints, lengths: Ints) -> Ints:
-        """The codes of strings that are too long to go over all rows word by word."""
+        """The codes of strings that are too long to go over all rows word by word: a dictionary
+        knows them, and no slot is asked.
+        """
         found = np.empty(len(starts), np.int64)
         for row, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
             string = data[start : start + length].tobytes()
-            if string not in self._long:
-                self._long[string] = self.size
-                one = slice(row, row + 1)
-                keys = _filled(data, starts[one], lengths[one], (length + 7) // 8)
-                self._reserve(1, len(keys) + 1)
-                hashes = _hashes(keys)
-                self._keep(keys, hashes, lengths[one], self._find(keys, hashes)[1])
-            found[row] = self._long[string]
+            code = self._long.setdefault(string, self.size)
+            if code == self.size:
+                self._keep_long(string)
+            found[row] = code
         return found
+
+    def _keep_long(self, string: bytes) -> None:
+        words = np.frombuffer(string + b"\xff" * (-len(string) % 8), "<u8")
+        code, stop = self.size, self._used + 1 + len(words)
+        self._reserve(1, len(words) + 1)
+        self._kept[self._used] = code | len(words) << 32
+        self._kept[self._used + 1 : stop] = words
+        self._places[code], self._lengths[code] = self._used, len(string)
+        self._hashes[code] = hash(string) & 0xFFFFFFFFFFFFFFFF
+        self._used, self.size = stop, code + 1
 
     def _first_slots(self, hashes: Words) -> Ints:
         return (hashes >> np.uint64(65 - len(self._slots).bit_length())).view(np.int64)
