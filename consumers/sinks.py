@@ -7,10 +7,13 @@ was left out for a while, catches up.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import polars as pl
+import structlog
 
 from consumers.follower import Follower, Piece, Reset
 from ledger.checkpoints.writer import CheckpointWriter, Overtaken, Rows
@@ -20,12 +23,21 @@ from ledger.columnar.restore import restore
 from ledger.core.epochs import live
 from ledger.core.governance import Governance
 from ledger.dataset import Dataset
+from ledger.errors import CheckpointsUnavailable
 from ledger.views.contract import Known
 from ledger.views.tables import Place
 from ledger.views.writer import Fenced, ViewWriter
 
+Answer = TypeVar("Answer")
+_AGAIN_S, _AGAIN_S_MAX = 0.5, 60.0
+_BEYOND = 2**62
+_say = structlog.get_logger("errata.worker")
 LATE = (Fenced, Overtaken)
 """What a sink raises where somebody else has written: look what is there, and start anew."""
+
+
+class Again(Exception):
+    """A sink that was passed over can be told again: take every partition up anew."""
 
 
 class Sink(Protocol):
@@ -172,6 +184,73 @@ class CheckpointSink:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+class PassedOver:
+    """A sink that others do not wait for. While what it writes to is away it is passed over; it is
+    asked again now and then, and then catches up.
+
+    Args:
+        sink: the sink.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._away = False
+        self._wait_s = 0.0
+        """How long it was given the last time; 0 once something was stored again."""
+        self._until_s = 0.0
+
+    def offset(self, partition: int) -> int:
+        """As the sink says; beyond everything while it is away."""
+        return self._tried(lambda: self._sink.offset(partition), _BEYOND)
+
+    def take_up(self, partition: int, known: Known) -> int:
+        """Likewise."""
+        return self._tried(lambda: self._sink.take_up(partition, known), _BEYOND)
+
+    def take(self, said: Piece | Reset, known: Known) -> None:
+        """Let the sink keep it, or pass it over."""
+        self.check()
+        self._tried(lambda: self._sink.take(said, known), None)
+
+    def settle(self, partition: int, known: Known) -> None:
+        """Likewise. Only what was stored shows that all is well again."""
+        self._tried(lambda: self._sink.settle(partition, known), None)
+        if self._wait_s and not self._away:
+            self._wait_s = 0.0
+            _say.warning("no longer passed over")
+
+    def check(self) -> None:
+        """Raise `Again` when it was time to ask, and an answer came."""
+        if not self._away:
+            self._sink.check()
+        elif time.monotonic() >= self._until_s:
+            self._away = False
+            self._sink.renew()
+            self.offset(0)
+            if not self._away:
+                raise Again
+
+    def renew(self) -> None:
+        """Let the sink begin anew."""
+        self._sink.renew()
+
+    def close(self) -> None:
+        """Release what the sink holds."""
+        self._sink.close()
+
+    def _tried(self, act: Callable[[], Answer], otherwise: Answer) -> Answer:
+        if self._away:
+            return otherwise
+        try:
+            return act()
+        except CheckpointsUnavailable as error:
+            if not self._wait_s:
+                _say.warning("passed over", why=str(error))
+            self._away, self._wait_s = True, min(2 * self._wait_s or _AGAIN_S, _AGAIN_S_MAX)
+            self._until_s = time.monotonic() + self._wait_s
+            return otherwise
 
 
 def rest(delta: Delta, start: int) -> Delta:

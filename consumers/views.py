@@ -73,7 +73,7 @@ def _keep(
     once: bool,
 ) -> None:
     with _extra():
-        from consumers.sinks import CheckpointSink, Sink, ViewSink
+        from consumers.sinks import CheckpointSink, PassedOver, Sink, ViewSink
         from consumers.worker import Worker, group_of
         from ledger.checkpoints.reader import Restorer
     sinks: list[Sink] = []
@@ -83,7 +83,8 @@ def _keep(
         restore = view.restore
     if checkpoints:
         store, writer = _checkpoints_of(dataset)
-        sinks.append(CheckpointSink(writer))
+        sink = CheckpointSink(writer)
+        sinks.append(PassedOver(sink) if views else sink)
         restore = restore or Restorer(dataset, store)
     until = ends(dataset)
     behind = sum(

@@ -16,7 +16,7 @@ from functools import partial
 import structlog
 
 from consumers.follower import Follower, Piece, Restore
-from consumers.sinks import LATE, Sink
+from consumers.sinks import LATE, Again, Sink
 from ledger.columnar.replay import ROWS, whole
 from ledger.core.position import Position
 from ledger.dataset import Dataset
@@ -89,7 +89,7 @@ class Worker:
         try:
             for partition in self._followers:
                 self._settle(partition)
-        except (*LATE, *_NOT_NOW) as error:
+        except (*LATE, *_NOT_NOW, Again) as error:
             _say.warning("not settled", why=str(error))
 
     def _start(self, topic: Topic, partition: int) -> int:
@@ -111,6 +111,8 @@ class Worker:
             self._take_turn(member)
         except LATE as late:
             _say.warning("fenced", why=str(late))
+            self._drop()
+        except Again:
             self._drop()
 
     def _take_turn(self, member: Subscription) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from pathlib import Path
 
@@ -10,11 +11,26 @@ import pytest
 pytest.importorskip("polars")
 pytest.importorskip("adbc_driver_sqlite")
 
+from consumers.sinks import CheckpointSink, PassedOver, ViewSink
+from consumers.worker import Worker
 from ledger import Ledger
+from ledger.checkpoints.files import open_files
+from ledger.checkpoints.store import Store, origin_of
+from ledger.checkpoints.writer import CheckpointWriter
 from ledger.dataset import Dataset
-from ledger.errors import ViewsDamaged
+from ledger.errors import CheckpointsUnavailable, ViewsDamaged
+from ledger.views.contract import Known
 from ledger.views.reader import View
-from tests.consumers.keeping import end, kept, opened, put, story, until, working
+from tests.consumers.keeping import (
+    PATIENCE_S,
+    end,
+    kept,
+    opened,
+    put,
+    story,
+    until,
+    working,
+)
 from tests.core.history import History
 from tests.services import Broker
 from tests.views.material import content
@@ -155,3 +171,41 @@ def test_a_view_of_another_dataset(tmp_path: Path) -> None:
         kept(cats, tmp_path / "v.db")
     with pytest.raises(ViewsDamaged, match="of dataset 'birds'"):
         View.open(tmp_path / "v.db", cats)
+
+
+class Away(CheckpointSink):
+    """Checkpoints on a storage that can't be written to for a while."""
+
+    away = True
+
+    def settle(self, partition: int, known: Known) -> None:
+        """Store, unless it is away."""
+        if self.away:
+            raise CheckpointsUnavailable("the storage does not answer")
+        super().settle(partition, known)
+
+
+def test_views_do_not_wait_for_checkpoints(tmp_path: Path) -> None:
+    """While they can't be stored every partition of the view goes on; then they catch up."""
+    address = {"log": f"sqlite:///{tmp_path}/log.db", "dataset": "birds"}
+    history, dataset = story(PARTITIONS), opened(address, PARTITIONS)
+    store = Store(open_files(str(tmp_path / "checkpoints")), origin_of(dataset))
+    view, stored = ViewSink(tmp_path / "views.db", dataset), Away(CheckpointWriter(store))
+    for entry in history.log:
+        put(dataset, entry)
+    last = end(dataset)
+    work = Worker(dataset, [view, PassedOver(stored)], "views", view.restore)
+    work.run(lambda: not work.reaches(last))
+    assert reached(tmp_path / "views.db", dataset)
+    assert [stored.offset(partition) for partition in range(PARTITIONS)] == [0] * PARTITIONS
+
+    stored.away = False
+    deadline = time.monotonic() + PATIENCE_S
+    work.run(
+        lambda: (
+            tuple(map(stored.offset, range(PARTITIONS))) != last.labels
+            and time.monotonic() < deadline
+        )
+    )
+    assert tuple(map(stored.offset, range(PARTITIONS))) == last.labels
+    view.close()
