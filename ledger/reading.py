@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 import structlog
@@ -131,7 +131,7 @@ class Reading:
     def checkpoints(self) -> Checkpoints | None:
         """The checkpoints; None where none are, or the extra `frames` is missing."""
         place = self._place
-        if self._opened is None and place and ("://" in place or Path(place).is_dir()):
+        if self._opened is None and place and _may_hold(place):
             try:
                 from ledger.checkpoints.reader import Checkpoints
             except ImportError:
@@ -227,3 +227,13 @@ class Reading:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _may_hold(place: str) -> bool:
+    """Whether checkpoints may be at a place. What is wrong with it is told when it is read."""
+    if "://" in place:
+        return True
+    try:
+        return bool(os.stat(place))
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError)

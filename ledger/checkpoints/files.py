@@ -8,11 +8,13 @@ object storage because one request brings it, in a folder because it is renamed 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import shutil
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
@@ -21,6 +23,8 @@ from ledger.clock import new_id
 from ledger.errors import CheckpointsUnavailable, InvalidSetting
 
 Answer = TypeVar("Answer")
+_SETTING = (errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS)
+"""What no waiting mends: the folder is a file, or may not be read or written."""
 
 
 class Files(Protocol):
@@ -46,7 +50,8 @@ class Files(Protocol):
 
 
 def open_files(url: str) -> Files:
-    """The place that a setting names: a folder, or an address such as `s3://bucket/path`.
+    """The place that a setting names: a folder, also as `file:///folder`, or `s3://bucket/path`.
+    Nothing is connected to yet.
 
     Credentials are taken from where the storage's own tools take them (`AWS_ACCESS_KEY_ID`, ...).
 
@@ -55,11 +60,14 @@ def open_files(url: str) -> Files:
     """
     if "://" not in url:
         return Folder(Path(url))
-    try:
-        filesystem, path = fs.FileSystem.from_uri(url)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise InvalidSetting(f"checkpoints {url!r}: {error}") from error
-    return Bucket(url, filesystem, path)
+    parts = urlsplit(url)
+    if parts.scheme == "file" and not parts.netloc and parts.path:
+        return Folder(Path(unquote(parts.path)))
+    if parts.scheme == "s3" and parts.netloc:
+        return Bucket(url)
+    raise InvalidSetting(
+        f"checkpoints {url!r}: a place is a folder, file:///folder or s3://bucket/path"
+    )
 
 
 class Folder:
@@ -79,22 +87,25 @@ class Folder:
 
     def list(self, folder: str) -> Mapping[str, int]:
         """See `Files.list`; what was never renamed into place is listed, to be removed."""
-        root = self.path / folder
-        found = sorted(root.rglob("*")) if root.is_dir() else []
-        sizes: dict[str, int] = {}
-        for each in found:
-            with contextlib.suppress(FileNotFoundError):  # it may go meanwhile
-                if each.is_file():
-                    sizes[each.relative_to(self.path).as_posix()] = each.stat().st_size
-        return sizes
+        return _told(self.url, lambda: _sizes(self.path, self.path / folder))
 
     def delete(self, name: str) -> None:
         """See `Files.delete`."""
         _told(self.url, lambda: (self.path / name).unlink(missing_ok=True))
 
-    def clear(self) -> None:
-        """Remove the folder with all that is in it."""
-        _told(self.url, lambda: shutil.rmtree(self.path, ignore_errors=True))
+
+def _sizes(base: Path, root: Path) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for folder, _, names in os.walk(root, onerror=_unless_gone):
+        for each in (Path(folder) / name for name in names):
+            with contextlib.suppress(FileNotFoundError):  # it may go meanwhile
+                sizes[each.relative_to(base).as_posix()] = each.stat().st_size
+    return dict(sorted(sizes.items()))
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _read(path: Path) -> bytes | None:
@@ -125,10 +136,20 @@ def _place(path: Path, data: bytes) -> None:
 class Bucket:
     """A path in object storage."""
 
-    def __init__(self, url: str, filesystem: Any, path: str) -> None:
+    def __init__(self, url: str) -> None:
         self.url = url
-        self._filesystem = filesystem
-        self._path = path.rstrip("/")
+        parts = urlsplit(url)
+        self._path = (parts.netloc.rpartition("@")[2] + unquote(parts.path)).rstrip("/")
+
+    @cached_property
+    def _filesystem(self) -> Any:
+        """Connected when it is first needed: where the address names no region, the storage is
+        asked for it.
+        """
+        try:
+            return fs.FileSystem.from_uri(self.url)[0]
+        except pa.ArrowInvalid as error:
+            raise InvalidSetting(f"checkpoints {self.url!r}: {error}") from error
 
     def read(self, name: str) -> bytes | None:
         """See `Files.read`."""
@@ -173,6 +194,11 @@ def _told(url: str, act: Callable[[], Answer]) -> Answer:
     try:
         return act()
     except OSError as error:
+        if error.errno in _SETTING and "://" not in url:
+            raise InvalidSetting(
+                f"the checkpoints at {url} are no folder that may be read and written: {error}. "
+                "Allow it, or give another place with ERRATA_CHECKPOINTS"
+            ) from error
         raise CheckpointsUnavailable(
             f"the checkpoints at {url} cannot be read or written now: {error}"
         ) from error

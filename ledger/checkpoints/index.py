@@ -20,8 +20,9 @@ import structlog
 from numpy.typing import NDArray
 
 from ledger.checkpoints.files import Files
+from ledger.checkpoints.manifest import ours
 from ledger.checkpoints.rows import Kind, Rows
-from ledger.errors import CheckpointsUnavailable
+from ledger.errors import CheckpointsUnavailable, InvalidSetting
 
 _FORMAT = 1
 _FOLDER = "timeline"
@@ -58,9 +59,9 @@ def _keep(files: Files, key: str, rows: Rows, before: Iterable[str]) -> None:
     try:
         files.put(name, data)
         for each in before:
-            if each != name:
+            if each != name and ours(each):
                 files.delete(each)
-    except CheckpointsUnavailable as error:
+    except (CheckpointsUnavailable, InvalidSetting) as error:
         _say.debug("timeline not kept", why=str(error))
 
 

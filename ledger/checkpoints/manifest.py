@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,8 +22,16 @@ from ledger.errors import CheckpointDamaged
 
 FORMAT = 1
 """Grows when a release writes what older ones cannot read."""
-REMEDY = "Make them again from the log: `errata rebuild --checkpoints`"
-_NAME = re.compile(r"labels-(\d{4})/manifest/(\d{12})-([0-9a-f]{16})\.json", re.ASCII)
+_IDENTITY = ("dataset", "topic_id", "partitions")
+REMEDY = "Make them again from the log: `errata rebuild --no-views`"
+_NAME = re.compile(r"labels-\d{4,}/manifest/(\d{12})-([0-9a-f]{16})\.json", re.ASCII)
+_OURS = re.compile(
+    r"labels-\d{4,}/manifest/(\d{12}-[0-9a-f]{16}\.json|\.[^/]+\.partial)"
+    r"|labels-\d{4,}/(void/)?(changes|corrections|reviews|refusals)"
+    r"/(\d{12,}-\d{12,}-[0-9a-f]{8}\.parquet|\.[^/]+\.partial)"
+    r"|timeline/([0-9a-f]{16}-[0-9a-f]{16}\.arrow|\.[^/]+\.partial)",
+    re.ASCII,
+)
 
 
 class _Plain(BaseModel):
@@ -58,6 +67,8 @@ class Cut(_Plain):
     fingerprint: str
     met: tuple[int, ...]
     """The contract versions that events below name."""
+    tie: str | None = None
+    """What `Origin.tie` said of the log here; None of a cut within what was stored at once."""
 
 
 class Manifest(_Plain):
@@ -101,12 +112,26 @@ class Named(NamedTuple):
     name: str
 
 
-class Origin(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Origin:
     """Which log checkpoints are of."""
 
     dataset: str
     topic_id: str
     partitions: int
+    tie: Callable[[int, int], str | None] = field(compare=False)
+    """Given a partition and an offset: a digest of the last message below it; None where the log
+    has none. A log that was restored from a backup keeps its topic's id, and not its events.
+    """
+
+
+class AnotherLog(CheckpointDamaged):
+    """Checkpoints of another log stand there: they may be needed, and are not to be removed."""
+
+
+def ours(name: str) -> bool:
+    """Whether a file of this name is part of checkpoints, or was to be."""
+    return _OURS.fullmatch(name) is not None
 
 
 def folder(partition: int) -> str:
@@ -116,40 +141,44 @@ def folder(partition: int) -> str:
 
 def named(names: Iterable[str], partition: int) -> list[Named]:
     """The manifests of a partition among these files, the newest first."""
-    found: list[Named] = []
-    for name in names:
-        match = _NAME.fullmatch(name)
-        if match and int(match[1]) == partition:
-            found.append(Named(int(match[2]), match[3], name))
-    return sorted(found, reverse=True)
+    mine = f"{folder(partition)}/"
+    return sorted(manifests(name for name in names if name.startswith(mine)), reverse=True)
+
+
+def manifests(names: Iterable[str]) -> list[Named]:
+    """The manifests of all partitions among these files."""
+    found = (_NAME.fullmatch(name) for name in names)
+    return [Named(int(match[1]), match[2], match[0]) for match in found if match]
 
 
 def parse(name: Named, data: bytes, origin: Origin, url: str) -> Manifest:
     """Read a manifest.
 
     Raises:
-        CheckpointDamaged: its bytes are not those its name says, it is of a newer release, or of
-            another log.
+        CheckpointDamaged: its bytes are not those its name says, or it is of a newer release.
+        AnotherLog: it is of another log.
     """
     where = f"checkpoint manifest {name.name} at {url}"
     if hashlib.sha256(data).hexdigest()[:16] != name.digest:
         raise CheckpointDamaged(f"{where} is damaged: its bytes are not those written. {REMEDY}")
     try:
         given = json.loads(data)
+        _refuse_another(where, replace(origin, **{name: given[name] for name in _IDENTITY}), origin)
         if given["format"] > FORMAT:
             raise CheckpointDamaged(
                 f"{where} has format {given['format']}, of a newer release; this one reads up to "
                 f"{FORMAT}. Upgrade Errata. Or: {REMEDY}"
             )
-        manifest = Manifest.model_validate(given)
+        return Manifest.model_validate(given)
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise CheckpointDamaged(f"{where} is no manifest: {error}. {REMEDY}") from error
-    mine = Origin(manifest.dataset, manifest.topic_id, manifest.partitions)
+
+
+def _refuse_another(where: str, mine: Origin, origin: Origin) -> None:
     if mine != origin:
-        raise CheckpointDamaged(
+        raise AnotherLog(
             f"{where} is of another log: of dataset {mine.dataset!r}, topic {mine.topic_id} with "
             f"{mine.partitions} partitions, and this one is {origin.dataset!r}, "
-            f"{origin.topic_id}, {origin.partitions}. Give another place with ERRATA_CHECKPOINTS. "
-            f"Or: {REMEDY}"
+            f"{origin.topic_id}, {origin.partitions}. Give another place with ERRATA_CHECKPOINTS, "
+            "or move that one away"
         )
-    return manifest

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import polars as pl
+import structlog
 
 from ledger.checkpoints.files import open_files
 from ledger.checkpoints.index import rows_at_hand
@@ -22,9 +23,11 @@ from ledger.core.epochs import Epochs
 from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.dataset import Dataset
-from ledger.errors import CheckpointDamaged
+from ledger.errors import CheckpointDamaged, CheckpointsUnavailable
+from ledger.replay import State, replay
 
 _TRIES = 5
+_say = structlog.get_logger("errata.checkpoints")
 
 
 class Checkpoints:
@@ -34,7 +37,8 @@ class Checkpoints:
         url: where they are.
         dataset: the log they are of.
 
-    Every method raises `CheckpointDamaged` and `CheckpointsUnavailable`. Governance is always the
+    Every method raises `CheckpointDamaged` and `CheckpointsUnavailable`; what it answered raises
+    neither. Governance is always the
     state at the end of what is known.
     """
 
@@ -56,8 +60,16 @@ class Checkpoints:
             position,
             then.contract.version,
             line.snapshot(then, position),
-            lambda: self.state(governance, position).reference(),
+            lambda: self._reference(governance, position),
         )
+
+    def _reference(self, governance: Governance, position: Position) -> State:
+        """The state from which a snapshot's contents are had, long after it was answered."""
+        try:
+            return self.state(governance, position).reference()
+        except (CheckpointDamaged, CheckpointsUnavailable) as error:
+            _say.warning("the log is replayed", why=str(error))
+            return replay(self._dataset, position)
 
     def diff(
         self, governance: Governance, before: Position, after: Position

@@ -26,7 +26,8 @@ COLUMNS = (
 )
 """What of CHANGES a timeline reads."""
 _STEP_MIN = 1 << 18
-_KEPT_MAX = 32
+_KEPT_BYTES_MAX = 1 << 26
+_KEPT_MIN = 2
 
 
 class Kind(NamedTuple):
@@ -148,6 +149,8 @@ class Last:
         self._none = Found(none, rows.kind[none])
         self._kept: dict[Slices, Found] = {}
         """By slices, the least recently used first."""
+        size = none.nbytes + self._none.kind.nbytes
+        self._kept_max = max(_KEPT_MIN, _KEPT_BYTES_MAX // max(1, size))
 
     def slices(self, live: Sequence[Sequence[tuple[int, int]]]) -> Slices:
         """The rows at live offset ranges of each partition."""
@@ -193,7 +196,7 @@ class Last:
             grown.row[items] = np.arange(start, stop, dtype=np.int32)
             grown.kind[items] = self._rows.kind[start:stop]
         self._kept[slices] = grown
-        if len(self._kept) > _KEPT_MAX:
+        if len(self._kept) > self._kept_max:
             del self._kept[next(iter(self._kept))]
         return grown
 

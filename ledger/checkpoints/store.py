@@ -9,20 +9,21 @@ there is a newer manifest, and `Store.partition` gives it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import polars as pl
 
 from ledger.checkpoints.files import Files
 from ledger.checkpoints.manifest import (
     REMEDY,
+    AnotherLog,
     Manifest,
     Named,
     Origin,
-    Segment,
     Stored,
     folder,
+    manifests,
     named,
     parse,
 )
@@ -32,8 +33,8 @@ from ledger.columnar.restore import NEEDED
 from ledger.core.epochs import Epochs, fingerprint, live
 from ledger.core.governance import Governance
 from ledger.dataset import Dataset
-from ledger.errors import CheckpointDamaged
-from ledger.logs.base import Topic
+from ledger.errors import CheckpointDamaged, CorruptLog, InvalidRequest
+from ledger.logs.base import Log, Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,23 @@ class Partition:
 
     files: Files
     manifest: Manifest
+    origin: Origin
+    _tied: list[int] = field(default_factory=list[int], compare=False)
+
+    def tied(self) -> int:
+        """How far what is stored is of the events that the log holds: up to the newest cut whose
+        tie to the log still holds. It is looked up once.
+        """
+        if not self._tied:
+            tie, partition = self.origin.tie, self.manifest.partition
+            cuts = (cut for cut in reversed(self.manifest.cuts) if cut.tie is not None)
+            found = (cut.offset for cut in cuts if tie(partition, cut.offset) == cut.tie)
+            self._tied.append(next(found, 0))
+        return self._tied[0]
 
     def valid(self, epochs: Epochs) -> int:
         """How far what is stored is what these epochs make of the log: epoch by epoch, up to the
-        newest cut whose fingerprint is the same under them.
+        newest cut whose fingerprint is the same under them; and not beyond what is `tied`.
         """
         reach, partition = 0, self.manifest.partition
         for epoch, start, stop in epochs.ranges(partition, self.manifest.stop):
@@ -66,7 +80,7 @@ class Partition:
                     break
             if reach < stop:
                 break
-        return reach
+        return min(reach, self.tied()) if reach else 0
 
     def restore(self, governance: Governance, stop: int) -> Restored:
         """The rows of the greatest `[0, stop)` that can be had under a governance: those of every
@@ -193,6 +207,17 @@ class Store:
             for number in range(self.origin.partitions)
         ]
 
+    def refuse_another(self, names: Iterable[str]) -> None:
+        """Raise `AnotherLog` if one of these files is the manifest of another log."""
+        for name in manifests(names):
+            data = self.files.read(name.name)
+            try:
+                _ = data is None or parse(name, data, self.origin, self.files.url)
+            except AnotherLog:
+                raise
+            except CheckpointDamaged:
+                continue  # nobody's
+
     def _newest(
         self, partition: int, listed: set[str], manifests: Sequence[Named]
     ) -> Partition | None:
@@ -204,12 +229,14 @@ class Store:
                 continue  # replaced meanwhile
             try:
                 manifest = parse(name, data, self.origin, self.files.url)
+            except AnotherLog:
+                raise
             except CheckpointDamaged as error:
                 why = why or error
                 continue
             missing = sorted({file.name for file in manifest.files()} - listed)
             if not missing:
-                return Partition(self.files, manifest)
+                return Partition(self.files, manifest, self.origin)
             why = why or CheckpointDamaged(
                 f"checkpoint file {missing[0]} at {self.files.url} is missing. {REMEDY}"
             )
@@ -221,9 +248,27 @@ class Store:
 def origin_of(dataset: Dataset) -> Origin:
     """Which log a dataset is."""
     log = dataset.log
-    return Origin(log.dataset, log.topic_ids()[Topic.LABELS], dataset.partitions)
+
+    def tie(partition: int, offset: int) -> str | None:
+        return _last_message(log, partition, offset)
+
+    return Origin(log.dataset, log.topic_ids()[Topic.LABELS], dataset.partitions, tie)
 
 
-def segment_of(segments: Sequence[Segment], start: int, stop: int) -> Segment | None:
-    """The segment that is exactly this range."""
-    return next((each for each in segments if (each.start, each.stop) == (start, stop)), None)
+def _last_message(log: Log, partition: int, offset: int) -> str | None:
+    """A digest of the last label message below an offset, which a log may hold some offsets before;
+    None where the log does not reach so far, or holds nothing there.
+    """
+    start, width = offset, 1
+    while start > 0:
+        start = max(0, offset - width)
+        try:
+            batches = list(log.read(Topic.LABELS, partition, start, offset))
+        except (InvalidRequest, CorruptLog):
+            return None
+        if batches:
+            last = batches[-1]
+            said = (last.offsets[-1], last.timestamps_ms[-1], last.keys[-1], last.values[-1])
+            return hashlib.sha256(repr(said).encode()).hexdigest()
+        width *= 16
+    return None

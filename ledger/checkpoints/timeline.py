@@ -20,25 +20,21 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ledger.checkpoints.rows import (
-    COLUMNS,
     Found,
     Kind,
     Last,
     Rows,
     Slices,
     Small,
-    rows_of,
     split_rows,
 )
-from ledger.columnar.snapshot import ColumnarDifference, arrow_schema, difference_schema
+from ledger.columnar.snapshot import ColumnarDifference, arrow_schema, difference_schema, exact
 from ledger.core.contract import Contracts
 from ledger.core.epochs import live
 from ledger.core.events import Attributes, Geometry
 from ledger.core.fold import attributes_of
 from ledger.core.governance import Governance
 from ledger.core.position import Position
-
-__all__ = ["COLUMNS", "Timeline", "rows_of"]
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -322,7 +318,7 @@ def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> Bools:
     """Where all columns are the same, null being the same as null."""
     frames = [pl.DataFrame(dict(each)) for each in (one, other)]
     columns = (
-        mine.eq_missing(theirs)
+        exact(mine).eq_missing(exact(theirs))
         for mine, theirs in zip(*(f.get_columns() for f in frames), strict=True)
     )
     return np.logical_and.reduce([each.to_numpy() for each in columns])
@@ -334,8 +330,3 @@ def _table(schema: Any, columns: Mapping[str, Any], count: int) -> pa.Table:
         given = columns.get(field.name)
         arrays.append(pa.nulls(count, field.type) if given is None else given)
     return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def timeline_of(frame: pl.DataFrame, partitions: int) -> Timeline:
-    """The timeline of change rows (`COLUMNS` of them, in any order)."""
-    return Timeline(rows_of(frame, partitions))

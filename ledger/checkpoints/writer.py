@@ -13,13 +13,13 @@ and void ranges never share a segment.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import polars as pl
 
-from ledger.checkpoints.manifest import Cut, Manifest, Segment, Stored, folder
+from ledger.checkpoints.manifest import Cut, Manifest, Origin, Segment, Stored, folder, ours
 from ledger.checkpoints.segments import TABLES, encode, stored
 from ledger.checkpoints.store import Partition, Store
 from ledger.columnar.delta import Delta
@@ -103,9 +103,16 @@ class CheckpointWriter:
         return self._checked(partition, epochs).stop
 
     def clear(self) -> None:
-        """Remove all that is stored, whatever it is."""
-        for name in self._store.files.list(""):
-            self._store.files.delete(name)
+        """Remove all that is stored, whatever is wrong with it; what is no checkpoint stays.
+
+        Raises:
+            AnotherLog: checkpoints of another log stand there; all of them stay.
+        """
+        files = self._store.files
+        names = [name for name in files.list("") if ours(name)]
+        self._store.refuse_another(names)
+        for name in names:
+            files.delete(name)
         self._states.clear()
 
     def write(self, piece: Rows, epochs: Epochs) -> None:
@@ -159,7 +166,7 @@ class CheckpointWriter:
             for span in epochs.governances[-1].spans(partition, state.stop)
         ]
         parts = compacted(arranged(before.segments if before else (), state, spans))
-        if before and _same(before, parts, state.stop, epochs):
+        if before and _same(before, parts, state, epochs):
             self._sweep(state, _named(before))
             return
         self._refuse_late(partition, state)
@@ -170,7 +177,7 @@ class CheckpointWriter:
             raise
         manifest = self._manifest(partition, state, segments, epochs)
         self._store.files.put(manifest.name(), manifest.data())
-        made = self._taken(Partition(self._store.files, manifest))
+        made = self._taken(Partition(self._store.files, manifest, self._store.origin))
         made.checked = _known(epochs)
         self._states[partition] = made
         newest = self._store.partition(partition)  # what another names, who was faster, stays
@@ -194,7 +201,7 @@ class CheckpointWriter:
         if partition not in self._states:
             base = self._store.partition(partition)
             state = self._taken(base)
-            state.known = set(self._store.files.list(folder(partition)))
+            state.known = set(filter(ours, self._store.files.list(folder(partition))))
             self._states[partition] = state
         return self._states[partition]
 
@@ -227,7 +234,7 @@ class CheckpointWriter:
             epoch=len(epochs.governances) - 1,
             stop=state.stop,
             segments=segments,
-            cuts=tuple(_cuts(partition, state, epochs)),
+            cuts=tuple(_cuts(partition, state, epochs, origin)),
         )
 
     def _segment(self, partition: int, state: _State, part: _Part) -> Segment:
@@ -272,8 +279,9 @@ def _rows(state: _State, table: str, part: _Part) -> pl.DataFrame:
     return pl.concat(frames, rechunk=True)
 
 
-def _cuts(partition: int, state: _State, epochs: Epochs) -> Iterable[Cut]:
-    """The cuts there were, and those at the end, at named positions and where epochs meet.
+def _cuts(partition: int, state: _State, epochs: Epochs, origin: Origin) -> Iterable[Cut]:
+    """The cuts there were, and those at the end, at named positions and where epochs meet. The one
+    at the end is tied to the log.
 
     What is met is taken to be met everywhere: a cut may then count as invalid where it is valid,
     never the other way.
@@ -284,24 +292,30 @@ def _cuts(partition: int, state: _State, epochs: Epochs) -> Iterable[Cut]:
     places |= {each.stop for each in epochs.ranges(partition, state.stop)}
     places |= {position.labels[partition] for position in epochs.governances[-1].named}
     for place in places:
-        if 0 < place <= state.stop and place not in cuts:
+        last = place == state.stop
+        if 0 < place <= state.stop and (place not in cuts or (last and not cuts[place].tie)):
             epoch = epochs.epoch(partition, place - 1)
             said = fingerprint(epochs.governances[epoch], partition, place, state.met)
             cuts[place] = Cut(
-                offset=place, epoch=epoch, fingerprint=said, met=tuple(sorted(state.met))
+                offset=place,
+                epoch=epoch,
+                fingerprint=said,
+                met=tuple(sorted(state.met)),
+                tie=origin.tie(partition, place) if last else None,
             )
     return [cuts[offset] for offset in sorted(cuts)]
 
 
-def _same(before: Manifest, parts: Sequence[_Part], stop: int, epochs: Epochs) -> bool:
-    """Whether there is nothing to store."""
+def _same(before: Manifest, parts: Sequence[_Part], state: _State, epochs: Epochs) -> bool:
+    """Whether there is nothing to store: nothing was gathered, and all is where it is to be."""
     there = [(each.start, each.stop, each.live) for each in before.segments]
     partition = before.partition
-    named_here = {each.labels[partition] for each in epochs.governances[-1].named}
+    places = {each.labels[partition] for each in epochs.governances[-1].named}
     return (
-        (before.epoch, before.stop) == (len(epochs.governances) - 1, stop)
+        state.kept == state.stop == before.stop
+        and before.epoch == len(epochs.governances) - 1
         and there == [part[:3] for part in parts]
-        and {each for each in named_here if 0 < each <= stop} <= {cut.offset for cut in before.cuts}
+        and {each for each in places if 0 < each <= state.stop} <= {c.offset for c in before.cuts}
     )
 
 
@@ -343,12 +357,3 @@ def _joins(one: _Part, other: _Part) -> bool:
         and events + more <= _EVENTS_MAX
         and one.size + other.size <= _BYTES_MAX
     )
-
-
-def sizes(manifest: Manifest) -> Mapping[str, int]:
-    """The bytes that each table takes."""
-    found = dict.fromkeys(TABLES, 0)
-    for segment in manifest.segments:
-        for table, file in segment.files.items():
-            found[table] += file.size
-    return found

@@ -185,8 +185,9 @@ class ColumnarSnapshot(Snapshot):
             after.frame, on="id", how="full", coalesce=True, suffix="_after", nulls_equal=True
         )
         said = [name for name in COLUMNS if name != "id"]
-        same = (pl.col(name).eq_missing(pl.col(name + "_after")) for name in said)
-        return difference_of(pairs.filter(~pl.all_horizontal(same)).sort("id"))
+        same = (exact(pairs[name]).eq_missing(exact(pairs[name + "_after"])) for name in said)
+        differs = ~pl.select(pl.all_horizontal(*same)).to_series()
+        return difference_of(pairs.filter(differs).sort("id"))
 
     def labels(self) -> Mapping[str, int]:
         """How many items have each label, by label."""
@@ -245,6 +246,14 @@ class ColumnarDifference(Difference):
     def to_arrow(self) -> pa.Table:
         """The changes as an Arrow table; see `Difference.to_arrow`."""
         return self._table
+
+
+def exact(column: pl.Series) -> pl.Series:
+    """What tells canonical lines apart: of coordinates the bits, for 0.0 and -0.0 are two texts."""
+    if column.dtype != COLUMNS["coordinates"]:
+        return column
+    numbers: Any = column.rechunk().to_arrow().cast(pa.list_(pa.float64()))
+    return cast("pl.Series", pl.from_arrow(numbers.view(pa.list_(pa.int64()))))
 
 
 def difference_of(pairs: pl.DataFrame) -> ColumnarDifference:

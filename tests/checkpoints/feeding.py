@@ -20,7 +20,17 @@ from tests.core.history import History
 
 def store_of(history: History, files: Files) -> Store:
     """The store of a history."""
-    return Store(files, Origin("d", "topic", history.partitions))
+    return Store(files, Origin("d", "topic", history.partitions, tie_of(history)))
+
+
+def tie_of(history: History) -> Callable[[int, int], str | None]:
+    """What a log of this history would say of the message below an offset."""
+
+    def tie(partition: int, offset: int) -> str | None:
+        log = history.label_logs[partition]
+        return repr(log[offset - 1]) if 0 < offset <= len(log) else None
+
+    return tie
 
 
 class Memory:

@@ -4,8 +4,10 @@ works on either.
 
 from __future__ import annotations
 
+import errno
 import uuid
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -77,15 +79,52 @@ def test_it_is_read(url: str, files: Files, tmp_path: Path):
 def test_a_place_that_cannot_be_reached(storage: object, tmp_path: Path):
     """It is told in words, with the address."""
     del storage
+    with pytest.raises(CheckpointsUnavailable, match="cannot be read or written now"):
+        open_files("s3://labels/x?endpoint_override=127.0.0.1:1&scheme=http&region=here").put(
+            "a/b", b""
+        )
+
+
+def test_a_region_that_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch):
+    """An outage is none of the setting's; and nothing is asked before it is needed."""
+
+    def away(uri: str) -> None:
+        raise OSError(f"When resolving region for bucket of {uri}: no network")
+
+    files = open_files("s3://labels/x")
+    monkeypatch.setattr("ledger.checkpoints.files.fs", Mock(FileSystem=Mock(from_uri=away)))
+    for act in (lambda: files.list(""), lambda: files.read("a"), lambda: files.put("a", b"")):
+        with pytest.raises(CheckpointsUnavailable, match="s3://labels/x cannot be read or written"):
+            act()
+
+
+def test_a_folder_that_may_not_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It is a file, or not allowed: no waiting mends it."""
     (tmp_path / "file").write_text("")
-    for url in (
-        str(tmp_path / "file"),
-        "s3://labels/x?endpoint_override=127.0.0.1:1&scheme=http&region=here",
-    ):
-        with pytest.raises(CheckpointsUnavailable, match="cannot be read or written now"):
-            open_files(url).put("a/b", b"")
+    files = open_files(str(tmp_path / "file"))
+    for act in (lambda: files.list(""), lambda: files.read("a"), lambda: files.put("a", b"")):
+        with pytest.raises(InvalidSetting, match="give another place with ERRATA_CHECKPOINTS"):
+            act()
+    for number in (errno.EACCES, errno.EROFS):
+
+        def refuse(*_: object, number: int = number, **__: object) -> None:
+            raise OSError(number, "no")
+
+        monkeypatch.setattr("os.walk", refuse)
+        monkeypatch.setattr(Path, "mkdir", refuse)
+        for act in (lambda: files.list(""), lambda: files.put("a/b", b"")):
+            with pytest.raises(InvalidSetting, match="no folder that may be read and written"):
+                act()
+
+
+def test_a_folder_as_an_address(tmp_path: Path):
+    open_files(f"file://{tmp_path}/with%20space").put("a", b"x")
+    assert open_files(str(tmp_path / "with space")).read("a") == b"x"
 
 
 def test_an_address_of_no_known_kind():
-    with pytest.raises(InvalidSetting, match="checkpoints 'ftp://there'"):
-        open_files("ftp://there")
+    for url in ("ftp://there", "gs://bucket/x", "file://host/x", "s3:///x"):
+        with pytest.raises(InvalidSetting, match=f"checkpoints '{url}': a place is a folder"):
+            open_files(url)
+    with pytest.raises(InvalidSetting, match=r"checkpoints 's3://bucket/x\?what=1'"):
+        open_files("s3://bucket/x?what=1").list("")

@@ -31,11 +31,11 @@ from ledger.checkpoints.writer import CheckpointWriter, Rows
 from ledger.core.epochs import Epochs
 from ledger.core.position import Position
 from ledger.dataset import Dataset
-from ledger.errors import CheckpointDamaged
+from ledger.errors import CheckpointDamaged, InvalidSetting
 from ledger.reading import Reading
 from ledger.replay import GovernanceReader
 from tests.columnar.test_replay import simple, stored
-from tests.core.history import History
+from tests.core.history import History, box
 from tests.core.strategies import Plan, plans, play
 
 few = settings(
@@ -104,6 +104,9 @@ def test_every_position(plan: Plan, cut: float, tmp_path_factory: pytest.TempPat
             assert bytes(found.canonical()) == lines(dataset, after)
             assert list(found.rows) == list(expected.snapshot().rows)
         changed = asked.diff(whole, before, after)
+        kept = all(map(int.__le__, (*before.labels, *after.labels), 2 * asked.reach(whole)))
+        if any(asked.reach(whole)) and kept and all(map(Epochs(whole).covered, (before, after))):
+            assert changed is not None
         if changed is not None:
             plain = reference.replay(dataset, before).snapshot().diff(expected.snapshot())
             assert changed.to_arrow().equals(plain.to_arrow())
@@ -181,7 +184,7 @@ def test_damage_is_told_and_the_log_replayed(kept: tuple[History, Dataset, Path]
     assert b"".join(found.lines()) == lines(dataset, history.head())
     (said,) = [each["why"] for each in logs if each["log_level"] == "warning"]
     assert words in said
-    assert "errata rebuild --checkpoints" in said
+    assert "errata rebuild --no-views" in said
     assert str(place) in said
     with pytest.raises(CheckpointDamaged, match="labels-000"):
         Checkpoints(str(place), dataset).snapshot(history.governed(), history.head())
@@ -198,6 +201,119 @@ def test_checkpoints_of_another_log(kept: tuple[History, Dataset, Path], tmp_pat
     with capture_logs() as logs:
         assert len(Reading(other, str(place)).snapshot(history.head())) == 60
     assert logs
+    before = Folder(place).list("")
+    with pytest.raises(CheckpointDamaged, match="or move that one away"):
+        CheckpointWriter(Store(Folder(place), origin_of(other))).clear()
+    assert Folder(place).list("") == before
+
+
+def test_only_checkpoints_are_removed(kept: tuple[History, Dataset, Path]):
+    """By who makes them anew, and by who goes on; also where they are damaged."""
+    history, dataset, place = kept
+    assert Checkpoints(str(place), dataset).snapshot(history.governed(), history.head())
+    flip(first(place, "*/manifest/*"))
+    theirs = ["notes.txt", "labels-0000/changes/mine.parquet", "timeline/plan.md", "labels/a"]
+    for name in theirs:
+        Folder(place).put(name, b"x")
+    (place / "labels-0001/reviews").mkdir(exist_ok=True)
+    (place / "labels-0001/reviews/.a-writer-died.partial").write_text("")
+    CheckpointWriter(Store(Folder(place), origin_of(dataset))).clear()
+    assert sorted(Folder(place).list("")) == sorted(theirs)
+    keep(dataset, place)
+    assert Checkpoints(str(place), dataset).snapshot(history.governed(), history.head())
+    assert set(theirs) < set(Folder(place).list(""))
+
+
+@pytest.mark.usefixtures("any_length")
+@pytest.mark.parametrize("shared", [0, 9, 40])
+def test_a_log_that_was_restored(tmp_path: Path, shared: int):
+    """Its topics keep their ids, and after the backup it has other events: what checkpoints hold of
+    those that are gone is not believed, and a writer goes on from what is left.
+    """
+    history = simple(30)
+    for i in range(shared):
+        history.item(f"shared{i}", "owl")
+    dataset = stored(history, tmp_path / "log.db")
+    keep(dataset, tmp_path / "cp", every=10)
+    backup = history.head()
+    dataset.log.close()
+    shutil.copy(tmp_path / "log.db", tmp_path / "backup.db")
+    _append(dataset, history, "gone", 25)
+    keep(dataset, tmp_path / "cp", every=10)
+    assert Checkpoints(str(tmp_path / "cp"), dataset).reach(history.governed()) == tuple(
+        dataset.log.ends(reference.Topic.LABELS)
+    )
+    dataset.log.close()
+    for path in tmp_path.glob("log.db*"):
+        path.unlink()
+    shutil.copy(tmp_path / "backup.db", tmp_path / "log.db")
+    for count in (0, 5, 40):  # it ends before what is stored, and then beyond
+        _append(dataset, history, "other", count)
+        book = Reading(dataset, str(tmp_path / "cp"))
+        stored_until = Checkpoints(str(tmp_path / "cp"), dataset).reach(book.governance)
+        assert stored_until == backup.labels
+        found = book.snapshot()
+        assert b"".join(found.lines()) == lines(dataset, book.resolve())
+    keep(dataset, tmp_path / "cp", every=10)
+    book = Reading(dataset, str(tmp_path / "cp"))
+    asked = Checkpoints(str(tmp_path / "cp"), dataset)
+    assert asked.reach(book.governance) == book.resolve().labels
+    made = asked.snapshot(book.governance, book.resolve())
+    assert made is not None
+    assert bytes(made.canonical()) == lines(dataset, book.resolve())
+
+
+def _append(dataset: Dataset, history: History, name: str, count: int) -> None:
+    for i in range(count):
+        message = dataset.message(history.item(f"{name}{count}-{i}", "owl").event)
+        dataset.append(reference.Topic.LABELS, [message])
+
+
+def test_what_was_answered_is_readable_later(kept: tuple[History, Dataset, Path]):
+    """The contents of a snapshot are had from the log where the files have been damaged since."""
+    history, dataset, place = kept
+    found = Checkpoints(str(place), dataset).snapshot(history.governed(), history.head())
+    assert found is not None
+    flip(first(place, "*/changes/*.parquet"))
+    with capture_logs() as logs:
+        rows = list(found.rows)
+    assert rows == list(reference.replay(dataset, history.head()).snapshot().rows)
+    assert [each["event"] for each in logs] == ["the log is replayed"]
+
+
+def test_a_number_that_changes_its_sign_only(tmp_path: Path):
+    """0.0 and -0.0 are two canonical lines: a difference by columns tells them apart, like one by
+    lines does.
+    """
+    history = History.of_classes("cat", partitions=2)
+    for i in range(4):
+        history.item(f"r{i}#0", "cat", box(1, 2))
+    before = history.head()
+    history.correct("r1#0", "cat", "cat", box(1, 2), box(1, 2, -0.0))
+    dataset = stored(history, tmp_path / "log.db")
+    keep(dataset, tmp_path / "cp")
+    one, two = (reference.replay(dataset, each) for each in (before, history.head()))
+    (expected,) = one.snapshot().diff(two.snapshot())
+    asked, governance = Checkpoints(str(tmp_path / "cp"), dataset), history.governed()
+    sides = [asked.snapshot(governance, each) for each in (before, history.head())]
+    assert sides[0] is not None
+    assert sides[1] is not None
+    for found in (sides[0].diff(sides[1]), asked.diff(governance, before, history.head())):
+        assert found is not None
+        (change,) = found
+        assert change.item_id == expected.item_id == "r1#0"
+        assert change.after
+        assert expected.after
+        assert change.after.line() == expected.after.line()
+
+
+def test_a_place_that_may_not_be_read(tmp_path: Path, any_length: None):
+    """Where a file stands, not a folder: a wrong setting, which is said, not waited for."""
+    del any_length
+    dataset = stored(simple(3), tmp_path / "log.db")
+    for place in (tmp_path / "log.db", tmp_path / "log.db" / "cp"):
+        with pytest.raises(InvalidSetting, match="no folder that may be read and written"):
+            _ = Reading(dataset, str(place)).snapshot()
 
 
 def test_checkpoints_of_a_newer_release(kept: tuple[History, Dataset, Path]):

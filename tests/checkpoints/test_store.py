@@ -15,9 +15,10 @@ pytest.importorskip("pyarrow")
 
 import polars as pl
 
+from ledger.checkpoints.rows import COLUMNS, rows_of
 from ledger.checkpoints.segments import TABLES
 from ledger.checkpoints.store import Store
-from ledger.checkpoints.timeline import COLUMNS, timeline_of
+from ledger.checkpoints.timeline import Timeline
 from ledger.checkpoints.writer import CheckpointWriter, Overtaken, Rows
 from ledger.columnar.delta import Delta
 from ledger.core.epochs import Epochs, live
@@ -106,7 +107,8 @@ def test_every_row_is_stored_once(plan: Plan, steps: list[int], lag: int, every:
     write(history, store, steps, lag, every)
     check(history, store)
     parts = [each for each in store.partitions() if each]
-    made = timeline_of(pl.concat([p.rows("changes", columns=COLUMNS) for p in parts]), 2)
+    frame = pl.concat([p.rows("changes", columns=COLUMNS) for p in parts])
+    made = Timeline(rows_of(frame, 2))
     for each in covered(history)[::3]:
         assert canonical(made, history, each) == history.at(each).canonical()
 
@@ -211,6 +213,19 @@ def test_rows_are_taken_back_and_a_tag_comes_late():
         writer.flush(0, epochs)
         at = stop
         assert writer.stored(0) == stop
+    check(history, store)
+    lied = delta_of(history, history.governed(), 0, 12).changes.with_columns(label=pl.lit("cow"))
+    writer.reset(0, 9)  # what is told anew has the same bounds
+    told = Delta(*(each.filter(pl.col("offset") >= 9) for each in whole._replace(changes=lied)))
+    writer.write(Rows(0, 9, 12, told, {1}), epochs)
+    writer.flush(0, epochs)
+    changed = store.partition(0)
+    assert changed is not None
+    assert changed.rows("changes")["label"].to_list() == ["cat"] * 9 + ["cow"] * 3
+    writer.reset(0, 9)
+    told = Delta(*(each.filter(pl.col("offset") >= 9) for each in whole))
+    writer.write(Rows(0, 9, 12, told, {1}), epochs)
+    writer.flush(0, epochs)
     check(history, store)
     history.tag("v1", Position((7,), 1))
     writer.flush(0, Epochs(history.governed()))

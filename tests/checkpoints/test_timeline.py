@@ -12,7 +12,9 @@ pytest.importorskip("pyarrow")
 
 import polars as pl
 
-from ledger.checkpoints.timeline import Timeline, timeline_of
+from ledger.checkpoints import rows
+from ledger.checkpoints.rows import rows_of
+from ledger.checkpoints.timeline import Timeline
 from ledger.columnar.snapshot import ColumnarSnapshot
 from ledger.core.epochs import Epochs
 from ledger.core.position import Position
@@ -34,7 +36,8 @@ def timeline(history: History) -> Timeline:
     deltas = [
         delta_of(history, governance, i, len(log)) for i, log in enumerate(history.label_logs)
     ]
-    return timeline_of(pl.concat([delta.changes for delta in deltas]), history.partitions)
+    found = rows_of(pl.concat([delta.changes for delta in deltas]), history.partitions)
+    return Timeline(found)
 
 
 def canonical(made: Timeline, history: History, position: Position) -> bytes:
@@ -74,6 +77,20 @@ def test_every_covered_position(plan: Plan):
         assert {c.after.line() for c in found if c.after} == lines[1] - lines[0]
         ids = [change.item_id for change in found]
         assert ids == sorted(set(ids), key=str.encode)
+
+
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    """By bytes, whatever the number of items; the answers stay the same."""
+    history = History.of_classes("cat", "dog", partitions=1)
+    for i in range(20):
+        history.item(f"r{i}", "cat")
+    positions = covered(history)[::-1]
+    for most, kept in ((0, 2), (5 * 20 * 5, 5)):  # an item takes 4 bytes and 1
+        monkeypatch.setattr(rows, "_KEPT_BYTES_MAX", most)
+        made = timeline(history)
+        for each in positions:
+            assert canonical(made, history, each) == history.at(each).canonical()
+        assert len(made._last._kept) == kept  # pyright: ignore[reportPrivateUsage]
 
 
 @many
