@@ -94,9 +94,7 @@ def _about(i: int) -> dict[str, Any]:
 def open_log(kind: str, items: int, bootstrap: str) -> Log:
     """The log, made if it is not there."""
     if kind == "sqlite":
-        path = CACHE / f"replay-{items}.db"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        log: Log = SqliteLog(path, "bench")
+        log: Log = SqliteLog(CACHE / f"replay-{items}.db", "bench")
     else:
         from ledger.logs.kafka import KafkaLog
 
@@ -104,10 +102,30 @@ def open_log(kind: str, items: int, bootstrap: str) -> Log:
     return log
 
 
+def prepare(kind: str, items: int, bootstrap: str) -> None:
+    """The log, made if it is not there: a file gets its name when it is whole."""
+    log = open_log(kind, items, bootstrap)
+    if isinstance(log, SqliteLog):
+        path = CACHE / f"replay-{items}.db"
+        if path.exists():
+            return
+        CACHE.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        for each in CACHE.glob(f"{partial.name}*"):
+            each.unlink()
+        with SqliteLog(partial, "bench") as made:
+            generate(made, items)
+        with closing(apsw.Connection(str(partial))) as connection:  # nothing is left beside it
+            connection.pragma("wal_checkpoint(TRUNCATE)")
+        partial.rename(path)
+    elif not log.exists():
+        generate(log, items)
+    held = sum(log.ends(Topic.LABELS))
+    assert held == 3 * items, f"the log at {log.url} has {held} events: remove it"
+
+
 def generate(log: Log, items: int) -> None:
     """Append the events."""
-    if log.exists() and sum(log.ends(Topic.LABELS)) == 3 * items:
-        return
     dataset = Dataset.create(log, PARTITIONS)
     schema = SchemaChanged(
         event_id="schema",
@@ -253,6 +271,8 @@ WAYS: dict[str, Callable[[Dataset], int]] = {
     "plain": plain,
     "reference": reference,
 }
+_ITEMS = ("ours", "ours_hashed", "plain", "reference")
+"""The ways that say how many items there are; the others count messages."""
 
 
 def run(way: str, kind: str, items: int, bootstrap: str) -> None:
@@ -288,7 +308,7 @@ def main() -> None:
         given.bootstrap = broker.bootstrap
     try:
         started = time.perf_counter()
-        generate(open_log(given.log, given.items, given.bootstrap), given.items)
+        prepare(given.log, given.items, given.bootstrap)
         print(f"log ready after {time.perf_counter() - started:.1f} s")
         compare(given)
     finally:
@@ -304,6 +324,8 @@ def compare(given: argparse.Namespace) -> None:
         command += ["--items", str(given.items), "--bootstrap", given.bootstrap]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         found[way] = json.loads(done.stdout.splitlines()[-1])
+    counts = {way: found[way]["count"] for way in _ITEMS if way in found}
+    assert len(set(counts.values())) <= 1, f"they do not count the same items: {counts}"
     count = 3 * given.items
     for way, result in found.items():
         line = f"{way:12} {result['s']:7.2f} s (cpu {result['cpu']:6.2f})"
