@@ -136,8 +136,8 @@ class ViewSink:
         """Open the file that is there now."""
         self._places.clear()
         if self._writer.replaced:
-            self._writer.close()
-            self._writer = ViewWriter(self._path, self._dataset)
+            before, self._writer = self._writer, ViewWriter(self._path, self._dataset)
+            before.close()
 
     def close(self) -> None:
         """Release the file."""

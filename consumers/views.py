@@ -5,9 +5,11 @@ What they need is an extra, so it is imported when they run: without it, they sa
 
 from __future__ import annotations
 
+import platform
 import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -35,7 +37,7 @@ _checkpoints = click.option(
 @shared
 @_views
 @_checkpoints
-@click.option("--group", help="The consumer group to join [default: errata.DATASET.views].")
+@click.option("--group", help="The consumer group to join [default: one for what is kept].")
 @click.option("--quarantine", is_flag=True, help="Only quarantine what is no event.")
 @click.option("--once", is_flag=True, help="End when all there is now is kept.")
 def worker(
@@ -91,11 +93,20 @@ def _keep(
         stop - min(sink.offset(partition) for sink in sinks)
         for partition, stop in enumerate(until.labels)
     )
+    group = group or group_of(dataset, _place(views=views))
     with Progress("Catching up", behind) as bar:
-        work = Worker(dataset, sinks, group or group_of(dataset), restore, bar.advance)
+        work = Worker(dataset, sinks, group, restore, bar.advance)
         work.run(lambda: not stopped() and not (once and work.reaches(until)))
     for sink in sinks:
         sink.close()
+
+
+def _place(*, views: bool) -> str:
+    """Where what is kept stands: a file of this machine, or object storage."""
+    url = checkpoints_url(settings())
+    if not views and "://" in url:
+        return url
+    return f"{platform.node()}:{(views_path(settings()) if views else Path(url)).absolute()}"
 
 
 @click.command()

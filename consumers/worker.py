@@ -9,6 +9,7 @@ is dropped and taken up again from there: nothing is skipped, and nothing is don
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -29,6 +30,8 @@ Partitions = frozenset[tuple[Topic, int]]
 IDLE_S = 0.05
 """How often governance is looked at while no label event comes."""
 _AGAIN_S, _AGAIN_S_MAX = 0.1, 5.0
+_PATIENCE_S = 5.0
+_TURN_MAX = 100_000
 _NOT_NOW = (LogUnavailable, ViewsUnavailable, CheckpointsUnavailable)
 _say = structlog.get_logger("errata.worker")
 
@@ -59,6 +62,9 @@ class Worker:
         self._followers: dict[int, Follower] = {}
         self._reached: dict[int, int] = {}
         """How far the group's messages have come: a follower behind it reads the log itself."""
+        self._waiting: dict[int, list[Batch]] = {}
+        """What has come and was not given to its follower yet."""
+        self._since_s, self._told_idle = time.monotonic(), False
         self._ahead: dict[int, int] = {}
         """How far the sink was that was furthest when its follower began."""
 
@@ -104,6 +110,7 @@ class Worker:
         for _, partition in lost:
             _say.info("revoked", partition=partition)
             self._reached.pop(partition, None)
+            self._waiting.pop(partition, None)
             self._followers.pop(partition, None)
 
     def _turn(self, member: Subscription) -> None:
@@ -116,12 +123,9 @@ class Worker:
             self._drop()
 
     def _take_turn(self, member: Subscription) -> None:
-        received = _received(member)  # some of it may be lost to another member by now
-        for partition in received.keys() - self._reached.keys():
-            del received[partition]
-        for partition, batch in received.items():
-            self._reached[partition] = batch.offsets[-1] + 1
+        received = self._receive(member)
         if not received:
+            self._say_idle()
             for sink in self._sinks:
                 sink.check()
         before, self._known = self._known, self._refreshed()
@@ -133,6 +137,32 @@ class Worker:
                 continue
             self._go_on(partition, batch, reached, grown=grown)
 
+    def _receive(self, member: Subscription) -> dict[int, Batch]:
+        """The messages that are there, by partition; it waits a little where there are none.
+
+        What has come is kept until it is given out, also where the next look fails; it is forgotten
+        when its partition is lost.
+        """
+        batch = member.poll(0 if self._waiting else IDLE_S)
+        while batch is not None:
+            self._waiting.setdefault(batch.partition, []).append(batch)
+            full = sum(len(each) for given in self._waiting.values() for each in given) >= ROWS
+            batch = None if full else member.poll(0)
+        received, self._waiting = self._waiting, {}
+        for partition, batches in received.items():
+            self._reached[partition] = batches[-1].offsets[-1] + 1
+        return {
+            partition: next(whole(batches, sum(map(len, batches)) + 1))
+            for partition, batches in received.items()
+        }
+
+    def _say_idle(self) -> None:
+        """Say once where nothing is to be done here, as others do it."""
+        if self._reached or self._told_idle or time.monotonic() - self._since_s < _PATIENCE_S:
+            return
+        self._told_idle = True
+        _say.warning("nothing to do", why="other members hold all partitions", group=self._group)
+
     def _go_on(self, partition: int, batch: Batch | None, reached: int, *, grown: bool) -> None:
         """Fold a partition on, as far as the group's messages have come."""
         follower = self._followers.get(partition)
@@ -140,8 +170,8 @@ class Worker:
             follower = self._take_up(partition)
         governance = self._known.governance
         reached = max(reached, follower.offset)
-        if batch is None:
-            pieces = follower.advance(governance, reached)
+        if batch is None:  # a part at a time: others want their turn, and the group a sign of life
+            pieces = follower.advance(governance, min(reached, follower.offset + _TURN_MAX))
         else:
             pieces = follower.follow(governance, batch)
         for said in pieces:
@@ -149,7 +179,7 @@ class Worker:
                 sink.take(said, self._known)
             if isinstance(said, Piece):
                 self._told(said.stop - said.start)
-        if batch is None or grown:
+        if grown or (batch is None and follower.offset >= reached):
             self._settle(partition)
         self._followers[partition] = follower
 
@@ -180,17 +210,6 @@ class Worker:
             sink.renew()
 
 
-def _received(member: Subscription) -> dict[int, Batch]:
-    """The messages that are there, by partition; it waits a little where there are none."""
-    found: dict[int, list[Batch]] = {}
-    count, batch = 0, member.poll(IDLE_S)
-    while batch is not None:
-        found.setdefault(batch.partition, []).append(batch)
-        count += len(batch)
-        batch = member.poll(0) if count < ROWS else None
-    return {partition: next(whole(batches, count + 1)) for partition, batches in found.items()}
-
-
 def patiently(
     turn: Callable[[], None], go_on: Callable[[], bool], drop: Callable[[], None]
 ) -> None:
@@ -200,11 +219,12 @@ def patiently(
     wait_s = 0.0
     while go_on():
         try:
+            if wait_s:
+                drop()
             turn()
         except _NOT_NOW as error:
             if not wait_s:
                 _say.warning("waiting", why=str(error))
-            drop()
             wait_s = min(2 * wait_s or _AGAIN_S, _AGAIN_S_MAX)
             until = time.monotonic() + wait_s
             while go_on() and (left := until - time.monotonic()) > 0:
@@ -215,6 +235,9 @@ def patiently(
             wait_s = 0.0
 
 
-def group_of(dataset: Dataset) -> str:
-    """The group whose members keep a dataset's views, unless another is named."""
-    return f"errata.{dataset.log.dataset}.views"
+def group_of(dataset: Dataset, place: str) -> str:
+    """The group whose members keep together what stands at a place, unless another is named. Who
+    keeps something else is in another group: it needs every partition itself.
+    """
+    digest = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return f"errata.{dataset.log.dataset}.views.{digest}"

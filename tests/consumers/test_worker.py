@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,8 @@ from ledger.checkpoints.files import open_files
 from ledger.checkpoints.store import Store, origin_of
 from ledger.checkpoints.writer import CheckpointWriter
 from ledger.dataset import Dataset
-from ledger.errors import CheckpointsUnavailable, ViewsDamaged
+from ledger.errors import CheckpointsUnavailable, LogUnavailable, ViewsDamaged
+from ledger.logs.base import Batch, Subscription, Topic
 from ledger.views.contract import Known
 from ledger.views.reader import View
 from tests.consumers.keeping import (
@@ -209,3 +211,68 @@ def test_views_do_not_wait_for_checkpoints(tmp_path: Path) -> None:
     )
     assert tuple(map(stored.offset, range(PARTITIONS))) == last.labels
     view.close()
+
+
+class Faltering(Subscription):
+    """A member whose look for more fails once, right after it gave a batch."""
+
+    def __init__(self, member: Subscription) -> None:
+        self._member = member
+        self._fails = 0
+
+    @property
+    def assigned(self) -> frozenset[tuple[Topic, int]]:
+        """As the member has them."""
+        return self._member.assigned
+
+    def poll(self, timeout_s: float) -> Batch | None:
+        """A batch; the next time an error; then whatever there is."""
+        if self._fails == 1:
+            self._fails = 2
+            raise LogUnavailable("the broker does not answer")
+        batch = self._member.poll(timeout_s)
+        if batch is not None and not self._fails:
+            self._fails = 1
+        return batch
+
+    def close(self) -> None:
+        """Leave."""
+        self._member.close()
+
+
+def test_a_look_that_fails_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came before it is kept, though no event comes after it."""
+    address = {"log": f"sqlite:///{tmp_path}/log.db", "dataset": "birds"}
+    history, dataset = story(1), opened(address, 1)
+    for entry in history.log:
+        put(dataset, entry)
+    real = dataset.log.subscribe
+
+    def subscribe(*arguments: Any) -> Subscription:
+        return Faltering(real(*arguments))
+
+    monkeypatch.setattr(dataset.log, "subscribe", subscribe)
+    sink, last = ViewSink(tmp_path / "views.db", dataset), end(dataset)
+    work, deadline = Worker(dataset, [sink], "views", sink.restore), time.monotonic() + 20
+    work.run(lambda: not work.reaches(last) and time.monotonic() < deadline)
+    assert work.reaches(last)
+    sink.close()
+    assert reached(tmp_path / "views.db", dataset)
+
+
+def test_a_view_whose_folder_goes(tmp_path: Path) -> None:
+    """The worker waits for it, and makes the view again."""
+    address = {"log": f"sqlite:///{tmp_path}/log.db", "dataset": "birds"}
+    history, dataset = story(1), opened(address, 1)
+    folder = tmp_path / "views"
+    folder.mkdir()
+    with working(address, folder / "v.db", "views"):
+        for entry in history.log[:20]:
+            put(dataset, entry)
+        until(lambda: (folder / "v.db").exists() and reached(folder / "v.db", dataset))
+        folder.rename(tmp_path / "gone")
+        for entry in history.log[20:]:
+            put(dataset, entry)
+        time.sleep(0.5)  # so that it meets the missing folder
+        folder.mkdir()
+        until(lambda: (folder / "v.db").exists() and reached(folder / "v.db", dataset))
