@@ -35,7 +35,9 @@ def bulk(path: Path, dataset: Dataset, known: Known) -> Generator[BulkView]:
 
     Raises:
         InvalidRequest: another rebuild of this view is on its way.
+        InvalidSetting: what stands at `path` is no view.
     """
+    file.refuse_other(path)
     with file.only_one(path) as alone:
         if not alone:
             raise InvalidRequest(f"another rebuild of the views at {path} is on its way")
@@ -49,6 +51,7 @@ def bulk(path: Path, dataset: Dataset, known: Known) -> Generator[BulkView]:
             except BaseException:
                 view.close()
                 raise
+            file.refuse_other(path)  # it may have come meanwhile
         except BaseException:
             file.remove(made)
             raise

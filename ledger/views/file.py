@@ -30,9 +30,12 @@ from adbc_driver_sqlite import dbapi
 from sqlite_utils import Database
 
 from ledger.clock import new_id
-from ledger.errors import ConfigurationError, ViewsDamaged, ViewsUnavailable
+from ledger.errors import ConfigurationError, InvalidSetting, ViewsDamaged, ViewsUnavailable
 
 SQLITE_MIN = (3, 51, 3)
+APPLICATION_ID = int.from_bytes(b"Erra")
+"""What the head of a view's file says: it is one of ours."""
+_HEAD, _HEAD_ID = b"SQLite format 3\0", slice(68, 72)
 _BUSY_MS = 30_000
 _PAGE_BYTES = 8 * 1024
 _CACHE_KIB = 64 * 1024
@@ -158,8 +161,8 @@ def told(path: Path, said: str) -> ViewsDamaged | ViewsUnavailable:
     if not_now:
         return ViewsUnavailable(f"the views at {path} cannot be read or written now: {said}")
     return ViewsDamaged(
-        f"the views at {path} are damaged, or none of ours: {said}. They are disposable: delete "
-        "the file, or run `errata rebuild`"
+        f"the views at {path} are damaged, or none of ours: {said}. Views are disposable: "
+        "`errata rebuild` makes them anew"
     )
 
 
@@ -173,6 +176,41 @@ def fresh(path: Path) -> Path:
     return path.parent.resolve() / f"{path.name}.{new_id()[:8]}"
 
 
+def refuse_other(path: Path) -> None:
+    """Refuse a path where something stands that is no view, and so is not replaced. A link to a
+    name of ours is a view however damaged its file is, or if that is gone.
+
+    Raises:
+        InvalidSetting: what stands there is not ours.
+    """
+    if path.is_symlink() and _names(path).fullmatch(os.readlink(path)):
+        return
+    if os.path.lexists(path) and not _is_view(path):
+        raise InvalidSetting(
+            f"what stands at {path} is no view, and only a view is replaced by one: name another "
+            "file with ERRATA_VIEWS"
+        )
+
+
+def _names(path: Path) -> re.Pattern[str]:
+    """The names that `fresh` gives."""
+    return re.compile(re.escape(path.name) + r"\.[0-9a-f]{8}")
+
+
+def _is_view(path: Path) -> bool:
+    """Whether a file's head says that it is a view. It is read without SQLite, which might write
+    where a log of changes stands beside the file.
+    """
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as opened:
+            head = opened.read(_HEAD_ID.stop)
+    except OSError:
+        return False
+    return head.startswith(_HEAD) and head[_HEAD_ID] == APPLICATION_ID.to_bytes(4)
+
+
 def install(path: Path, file: Path, *, over: bool) -> bool:
     """Let the path lead to the file, in one step; whether it does now.
 
@@ -181,9 +219,15 @@ def install(path: Path, file: Path, *, over: bool) -> bool:
         file: a name that `fresh` gave.
         over: replace what the path leads to; else a path that leads anywhere stays as it is.
     """
-    link = path.with_name(f"{file.name}.link")
+    if not over and not path.is_symlink():
+        try:
+            os.symlink(file.name, path)  # which never takes the place of anything
+        except FileExistsError:
+            return False
+        return True
     if not over and path.exists():
         return False
+    link = path.with_name(f"{file.name}.link")
     os.symlink(file.name, link)
     os.replace(link, path)
     return True
@@ -215,20 +259,22 @@ def _unlink(name: str) -> None:
 
 def remove_leftovers(path: Path) -> None:
     """Remove files of this path that it does not lead to, as a rebuild that was killed leaves."""
-    left = re.compile(re.escape(path.name) + r"\.[0-9a-f]{8}")
-    kept = current(path)
+    left = _names(path)
     for each in path.parent.resolve().iterdir():
         name = each.name.removesuffix(".link")
         for side in _SIDES:
             name = name.removesuffix(side)
-        if left.fullmatch(name) and (kept is None or name != kept.name):
+        if left.fullmatch(name) and ((kept := current(path)) is None or name != kept.name):
             _unlink(str(each))
 
 
 @contextmanager
 def only_one(path: Path) -> Generator[bool]:
     """Whether nobody else is in here for this path; the kernel frees the place of who dies."""
-    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise ViewsUnavailable(f"the views at {path} cannot be made: {error.strerror}") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,7 +13,7 @@ from ledger.dataset import Dataset
 from ledger.errors import ViewsDamaged
 from ledger.logs.base import Topic
 from ledger.views import present, schema
-from ledger.views.file import Connection
+from ledger.views.file import APPLICATION_ID, Connection
 from ledger.views.present import Spans
 
 _UPSERT = """ON CONFLICT (id) DO UPDATE SET
@@ -61,6 +61,7 @@ class Place(NamedTuple):
 
 def create(connection: Connection, dataset: Dataset) -> None:
     """Make the tables, without what `schema.finish` adds, of a view that has read nothing yet."""
+    connection.rows(f"PRAGMA application_id = {APPLICATION_ID}")
     for statement in schema.tables():
         connection.rows(statement)
     for row in describe(dataset).items():

@@ -37,9 +37,13 @@ class ViewWriter:
     Args:
         path: where it is.
         dataset: what it is of.
+
+    Raises:
+        InvalidSetting: what stands at `path` is no view.
     """
 
     def __init__(self, path: Path, dataset: Dataset) -> None:
+        file.refuse_other(path)
         self.path = path
         self._connection = Connection(_made(path, dataset))
         self._identity = _identity(self._connection.file)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ pytest.importorskip("adbc_driver_sqlite")
 from consumers.rebuild import rebuild
 from ledger import Ledger
 from ledger.dataset import Dataset
-from ledger.errors import InvalidRequest
+from ledger.errors import InvalidRequest, InvalidSetting
 from ledger.views.file import only_one
 from ledger.views.reader import View
+from ledger.views.writer import ViewWriter
 from tests.consumers.keeping import end, kept, opened, put, story, until, working
 from tests.core.strategies import Plan, play, wild_plans
 from tests.views.material import content
@@ -86,14 +88,39 @@ def _beside(path: Path) -> set[str]:
     return {name for name in names if not name.endswith(("-wal", "-shm"))}
 
 
-def test_a_view_that_is_no_database(tmp_path: Path) -> None:
-    """A file that is damaged, or anybody's, is replaced by a rebuild."""
+def test_a_view_that_is_damaged(tmp_path: Path) -> None:
+    """Behind a link of ours any bytes are replaced, and so are none; so is a copy of a view."""
     address = {"log": f"sqlite:///{tmp_path}/log.db", "dataset": "birds"}
     dataset, path = opened(address, 1), tmp_path / "v.db"
+    rebuild(dataset, path, None)
+    whole = path.read_bytes()
     path.write_bytes(b"not a database" * 100)
+    rebuild(dataset, path, None)
+    path.resolve().unlink()
+    rebuild(dataset, path, None)
+    path.unlink()
+    path.write_bytes(whole)
     rebuild(dataset, path, None)
     with View.open(path, dataset) as view:
         assert view.position == end(dataset)
+
+
+@pytest.mark.parametrize("act", [lambda path, of: rebuild(of, path, None), ViewWriter])
+def test_what_is_no_view_stays(act: Callable[[Path, Dataset], object], tmp_path: Path) -> None:
+    """The log itself, notes, a link to them or to nowhere: no view takes their place."""
+    log = tmp_path / "log.db"
+    dataset = opened({"log": f"sqlite:///{log}", "dataset": "birds"}, 1)
+    notes, link, nowhere = tmp_path / "notes", tmp_path / "link", tmp_path / "nowhere"
+    notes.write_text("mine")
+    link.symlink_to(notes)
+    nowhere.symlink_to("gone")
+    before = log.read_bytes(), {each.name for each in tmp_path.iterdir()}
+    for path in (log, notes, link, nowhere, tmp_path):
+        with pytest.raises(InvalidSetting, match=r"is no view.*ERRATA_VIEWS"):
+            act(path, dataset)
+    assert before == (log.read_bytes(), {each.name for each in tmp_path.iterdir()})
+    assert notes.read_text() == "mine"
+    assert nowhere.is_symlink()
 
 
 def test_one_rebuild_at_a_time(tmp_path: Path) -> None:
