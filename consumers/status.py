@@ -121,30 +121,45 @@ def _view(ledger: Ledger) -> Generator[View | None]:
 
 
 def from_view(ledger: Ledger, position: Position, governance: Governance) -> dict[str, Any] | None:
-    """Counts from the view, where it stands at this very position; else None."""
+    """Counts from the view, where it stands at this very position, and every partition has come to
+    its governance; else None.
+    """
     with _view(ledger) as view:
-        if view is None or not view.position.same_prefix(position):
+        if view is None:
             return None
-        from ledger.views import standing
+        with view.still():
+            if not view.position.same_prefix(position):
+                return None
+            # Whoever comes first to a rollback says so of governance: other partitions may have
+            # what it made void.
+            if not view.answers(ledger.governance, position):
+                return None
+            return _counted_in(ledger, view, position, governance)
 
-        found, places = standing.outcomes(view)
-        odd = [
-            (Topic.GOVERNANCE, 0, offset)
-            for offset, outcome in ledger.reader.outcomes.items()
-            if outcome is Outcome.UNDECODABLE and offset < position.governance
-        ]
-        odd += [(Topic.LABELS, *place) for place in places]
-        found.update(
-            outcome.value
-            for offset, outcome in ledger.reader.outcomes.items()
-            if offset < position.governance
-        )
-        return {
-            **standing.counts(view, _LISTED_MAX),
-            "conflicts": standing.conflicts(view, governance),
-            "outcomes": dict(sorted(found.items())),
-            "undecodable": [_undecodable(ledger, *place) for place in odd[-_LISTED_MAX:]],
-        }
+
+def _counted_in(
+    ledger: Ledger, view: View, position: Position, governance: Governance
+) -> dict[str, Any]:
+    from ledger.views import standing
+
+    found, places = standing.outcomes(view)
+    odd = [
+        (Topic.GOVERNANCE, 0, offset)
+        for offset, outcome in ledger.reader.outcomes.items()
+        if outcome is Outcome.UNDECODABLE and offset < position.governance
+    ]
+    odd += [(Topic.LABELS, *place) for place in places]
+    found.update(
+        outcome.value
+        for offset, outcome in ledger.reader.outcomes.items()
+        if offset < position.governance
+    )
+    return {
+        **standing.counts(view, _LISTED_MAX),
+        "conflicts": standing.conflicts(view, governance),
+        "outcomes": dict(sorted(found.items())),
+        "undecodable": [_undecodable(ledger, *place) for place in odd[-_LISTED_MAX:]],
+    }
 
 
 def _undecodable(ledger: Ledger, topic: Topic, partition: int, offset: int) -> dict[str, Any]:

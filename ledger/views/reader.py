@@ -7,6 +7,7 @@ enough for every covered position below its own.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from ledger.core.epochs import Epochs, live
 from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.dataset import Dataset
-from ledger.errors import InvalidRequest
+from ledger.errors import InvalidRequest, ViewsDamaged, ViewsUnavailable
 from ledger.logs.base import Topic
 from ledger.views import file, present, tables
 from ledger.views.file import Connection
@@ -76,7 +77,8 @@ class View:
         try:
             yield
         finally:
-            self.connection.rows("COMMIT")
+            with contextlib.suppress(ViewsDamaged, ViewsUnavailable):  # it may have ended itself
+                self.connection.rows("COMMIT")
 
     @property
     def position(self) -> Position:

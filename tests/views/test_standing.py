@@ -11,11 +11,14 @@ from hypothesis import HealthCheck, given, settings
 pytest.importorskip("polars")
 pytest.importorskip("sqlite_utils")
 
+from consumers.rebuild import rebuild
 from consumers.sinks import ViewSink
 from consumers.status import from_replay, from_view
 from consumers.worker import Worker
 from ledger import Ledger
 from ledger.logs.base import Message, Topic
+from ledger.views.contract import Known
+from ledger.views.reader import View
 from tests.consumers.keeping import end, put
 from tests.core.history import History
 from tests.core.strategies import Plan, play, wild_plans
@@ -51,3 +54,33 @@ def test_any_history(plan: Plan) -> None:
     """Outcomes, items, labels, statuses and conflicts are counted alike."""
     with tempfile.TemporaryDirectory() as folder:
         check(play(plan), Path(folder))
+
+
+def test_a_rollback_that_one_partition_has_not_met(tmp_path: Path) -> None:
+    """The view then stands at the log's end, and yet counts what is void: a replay counts."""
+    history = History.of_classes("cat", "dog", partitions=2)
+    tagged = history.head()
+    history.tag("v1")
+    for i in range(8):
+        history.item(f"r{i}", "cat")
+    views = tmp_path / "views.db"
+    address = {"log": f"sqlite:///{tmp_path}/log.db", "dataset": "birds", "views": str(views)}
+    with Ledger.create(**address, partitions=2) as book:
+        written = len(history.log)
+        for entry in history.log:
+            put(book.dataset, entry)
+        rebuild(book.dataset, views, None)
+        history.rollback(tagged)
+        for entry in history.log[written:]:
+            put(book.dataset, entry)
+        position = book.resolve()
+        governance = book.governance.prefix(position.governance)
+        known = Known(position.governance, governance)
+        for partition in range(2):
+            with View.open(views, book.dataset) as view:
+                assert view.position.same_prefix(position) == bool(partition)
+            assert from_view(book, position, governance) is None
+            sink = ViewSink(views, book.dataset)
+            sink.take_up(partition, known)
+            sink.close()
+        assert from_view(book, position, governance) == from_replay(book, position)
