@@ -196,7 +196,7 @@ def main() -> None:
         broker = start_broker()
         given.bootstrap = broker.bootstrap
     try:
-        replay.generate(replay.open_log(given.log, given.items, given.bootstrap), given.items)
+        replay.prepare(given.log, given.items, given.bootstrap)
         compare(given)
         seen(given)
     finally:
