@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import polars as pl
 
 from consumers.follower import Follower, Piece
+from ledger.checkpoints.manifest import Segment
 from ledger.checkpoints.segments import TABLES
-from ledger.checkpoints.store import Store
+from ledger.checkpoints.store import Partition, Store
 from ledger.core.epochs import Epochs
 from ledger.core.governance import Governance
 from ledger.dataset import Dataset
@@ -39,12 +40,40 @@ def _apart(dataset: Dataset, store: Store, governance: Governance) -> Iterator[t
     for partition, stored in enumerate(store.partitions()):
         if stored is None:
             continue
+        kept = _Kept(stored)
         for piece in Follower(dataset, partition).advance(governance, stored.valid(epochs)):
             assert isinstance(piece, Piece)
             for table, made in zip(TABLES, piece.delta, strict=True):
-                found = stored.rows(table, [(piece.start, piece.stop)])
+                found = kept.rows(table, piece.start, piece.stop)
                 for offset, item in _rows_apart(made, found):
                     yield f"{table} labels/{partition}@{offset}", item
+
+
+class _Kept:
+    """What is stored of a partition, read in offset order: each segment once, for it holds many
+    pieces of the fold.
+    """
+
+    def __init__(self, stored: Partition) -> None:
+        self._stored = stored
+        self._last: dict[str, tuple[Segment, pl.DataFrame]] = {}
+
+    def rows(self, table: str, start: int, stop: int) -> pl.DataFrame:
+        """The stored columns of the rows at `start <= offset < stop`."""
+        inside = pl.col("offset").is_between(start, stop, closed="left")
+        parts = [
+            self._segment(table, segment).filter(inside)
+            for segment in self._stored.manifest.segments
+            if max(start, segment.start) < min(stop, segment.stop)
+        ]
+        return pl.concat([self._stored.rows(table, []), *parts])
+
+    def _segment(self, table: str, segment: Segment) -> pl.DataFrame:
+        last = self._last.get(table)
+        if last is None or last[0] is not segment:
+            rows = self._stored.rows(table, [(segment.start, segment.stop)])
+            last = self._last[table] = segment, rows
+        return last[1]
 
 
 def _rows_apart(made: pl.DataFrame, found: pl.DataFrame) -> list[tuple[int, str]]:

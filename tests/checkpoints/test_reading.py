@@ -24,10 +24,13 @@ from consumers.follower import Follower, Piece, Reset
 from consumers.recounting import wrong_rows
 from ledger import reading as ledger_reading
 from ledger import replay as reference
+from ledger.checkpoints import store as checkpoints_store
 from ledger.checkpoints.files import Files, Folder
+from ledger.checkpoints.manifest import Stored
 from ledger.checkpoints.reader import Checkpoints
-from ledger.checkpoints.store import Store, origin_of
+from ledger.checkpoints.store import Store, checked, origin_of
 from ledger.checkpoints.writer import CheckpointWriter, Rows
+from ledger.columnar import replay as columnar_replay
 from ledger.core.epochs import Epochs
 from ledger.core.position import Position
 from ledger.dataset import Dataset
@@ -381,3 +384,22 @@ def test_every_stored_row_is_counted_again(kept: tuple[History, Dataset, Path]):
     found = list(wrong_rows(dataset, store, governance))
     assert found
     assert all("changes labels/" in each and "(r7) is other than" in each for each in found)
+
+
+def test_every_file_is_counted_again_once(
+    kept: tuple[History, Dataset, Path], monkeypatch: pytest.MonkeyPatch
+):
+    """Though the fold comes in many pieces."""
+    history, dataset, place = kept
+    monkeypatch.setattr(columnar_replay, "ROWS", 7)
+    read: list[str] = []
+
+    def counted(files: Files, file: Stored) -> bytes:
+        read.append(file.name)
+        return checked(files, file)
+
+    monkeypatch.setattr(checkpoints_store, "checked", counted)
+    store = Store(Folder(place), origin_of(dataset))
+    assert list(wrong_rows(dataset, store, history.governed())) == []
+    assert read
+    assert len(read) == len(set(read))
