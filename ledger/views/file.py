@@ -18,7 +18,7 @@ import fcntl
 import os
 import re
 import sqlite3
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -39,11 +39,34 @@ _HEAD, _HEAD_ID = b"SQLite format 3\0", slice(68, 72)
 _BUSY_MS = 30_000
 _PAGE_BYTES = 8 * 1024
 _CACHE_KIB = 64 * 1024
-_NOT_NOW = ("locked", "busy", "full", "i/o error", "failed to open", "unable to open", "readonly")
+_DAMAGED = (
+    "malformed",
+    "corrupt",
+    "not a database",
+    "unsupported file format",
+    "no such table",
+    "no such column",
+    "no column named",
+    "constraint failed",
+    "mismatch",
+    "utf",
+)
+"""What is said of a file that is not what was written; all else may pass."""
 _WRAPPED = re.compile(r"^[A-Z_]+: (\[SQLite\] )?(Failed to \w+ query: )?")
 """What the driver says in front of SQLite's own words."""
 _SIDES = ("", "-wal", "-shm", "-journal")
 _SAMPLES: Mapping[Any, str] = {pl.String: "''", pl.Float64: "0.5"}
+
+
+def _plainly(
+    act: Callable[..., object], values: Sequence[Any], named: Mapping[str, Any], _: object
+) -> object:
+    return act(*values, **named)
+
+
+# During a call the driver manager takes SIGINT for itself, to cancel. SQLite's driver cannot: the
+# signal is then told as an error, or lost. So it stays with Python, which acts after the call.
+dbapi._blocking_call = _plainly  # pyright: ignore[reportPrivateUsage]
 
 
 class Connection:
@@ -156,9 +179,8 @@ def browse(file: Path, query: str, values: Sequence[Any]) -> list[dict[str, Any]
 
 def told(path: Path, said: str) -> ViewsDamaged | ViewsUnavailable:
     """What SQLite said, in words that tell what to do."""
-    not_now = any(each in said.lower() for each in _NOT_NOW)
     said = _WRAPPED.sub("", said)
-    if not_now:
+    if not any(each in said.lower() for each in _DAMAGED):
         return ViewsUnavailable(f"the views at {path} cannot be read or written now: {said}")
     return ViewsDamaged(
         f"the views at {path} are damaged, or none of ours: {said}. Views are disposable: "

@@ -105,7 +105,11 @@ def test_a_view_that_is_damaged(tmp_path: Path) -> None:
         assert view.position == end(dataset)
 
 
-@pytest.mark.parametrize("act", [lambda path, of: rebuild(of, path, None), ViewWriter])
+def rebuilt(path: Path, dataset: Dataset) -> None:
+    rebuild(dataset, path, None)
+
+
+@pytest.mark.parametrize("act", [rebuilt, ViewWriter])
 def test_what_is_no_view_stays(act: Callable[[Path, Dataset], object], tmp_path: Path) -> None:
     """The log itself, notes, a link to them or to nowhere: no view takes their place."""
     log = tmp_path / "log.db"

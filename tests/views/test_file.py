@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +190,38 @@ def _there(path: Path) -> Path:
     found = file.current(path)
     assert found is not None
     return found
+
+
+def test_an_interrupt_is_one(tmp_path: Path) -> None:
+    """Also while the driver works it is Python's, no error and not lost: a worker ends by it."""
+    connection = Connection(tmp_path / "v.db")
+    numbers = "SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT 8000000"
+    ending = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    seen = list[int]()
+    before = signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
+    try:
+        ending.start()
+        query = f"WITH RECURSIVE numbers (n) AS ({numbers}) SELECT count(*) FROM numbers"
+        assert connection.rows(query) == [(8_000_000,)]
+        ending.join()
+        assert connection.rows("SELECT 1") == [(1,)]
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [signal.SIGINT]
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("IO: [SQLite] Failed to step query: database disk image is malformed", ViewsDamaged),
+        ("UNIQUE constraint failed: changes.id", ViewsDamaged),
+        ("IO: [SQLite] disk I/O error", ViewsUnavailable),
+        ("INTERNAL: what nobody has thought of", ViewsUnavailable),
+    ],
+)
+def test_only_damage_is_called_so(said: str, kind: type[Exception]) -> None:
+    assert type(file.told(Path("v.db"), said)) is kind
 
 
 def test_an_old_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
