@@ -26,9 +26,9 @@ def wrong_with(path: Path, dataset: Dataset) -> Iterator[str]:
     """
     with (
         View.open(path, dataset) as view,
+        view.still(),
         tempfile.TemporaryDirectory(prefix="errata-verify-") as folder,
     ):
-        view.connection.rows("BEGIN")  # one state of it
         position = view.position
         if not position.within(end := positions.ends(dataset)):
             yield f"it says to have read up to {position}, and the log ends at {end}"

@@ -14,7 +14,7 @@ from ledger.cli import as_json, note, open_ledger, print_json, print_table, sett
 from ledger.errors import CorruptLog, VerificationFailed
 from ledger.reading import Proof
 from ledger.snapshot import Row
-from ledger.verifying import Kept, verify_kept
+from ledger.verifying import Kept, now, undisturbed, verify_kept
 from ledger.wiring import views_path
 
 _SHOWN_MAX = 20
@@ -25,11 +25,14 @@ _SHOWN_MAX = 20
 @click.argument("names", nargs=-1)
 @as_json
 def verify(*, names: tuple[str, ...], as_json: bool) -> None:
-    """Rebuild versions from the log and hold them against their tags; then hold views and
-    checkpoints against a replay of the log as far as they have come.
+    """Hold versions, views and checkpoints against the log.
 
-    NAMES are the versions to prove; without any, all are, and views and checkpoints with them. The
-    exit code is 1 if anything differs, or was tagged without a hash.
+    Each version is rebuilt from the log alone and held against its tag; then views and checkpoints
+    are held against a replay, as far as they have come.
+
+    NAMES are the versions to prove; without any, all are, and views and checkpoints with them,
+    but for what a worker is still about to bring up to a rollback. The exit code is 1 if anything
+    differs, or was tagged without a hash.
     """
     book = open_ledger()
     proofs = list(book.verify(names or None))
@@ -40,7 +43,7 @@ def verify(*, names: tuple[str, ...], as_json: bool) -> None:
     failed = [proof.name for proof in proofs if not proof.proved]
     if failed:
         raise CorruptLog(f"not proved: {', '.join(failed)}")
-    wrong = [each.name for each in kept if not each.proved]
+    wrong = [each.name for each in kept if each.wrong]
     if wrong:
         raise VerificationFailed(
             f"not as the log says: {' and '.join(wrong)}. Make them again: `errata rebuild`"
@@ -58,9 +61,12 @@ def _looked_into(kept: Kept, path: Path, book: Ledger) -> Kept:
     from consumers.recounting import wrong_rows
 
     assert book.checkpoints is not None
-    governance = book.governance.prefix(book.reader.stop)
-    found = wrong_rows(book.dataset, book.checkpoints.store, governance)
-    return kept._replace(problems=tuple(found))
+    store = book.checkpoints.store
+
+    def look() -> Kept:
+        return kept._replace(problems=tuple(wrong_rows(book.dataset, store, now(book))))
+
+    return undisturbed(store, look) or kept
 
 
 def _say_versions(proofs: Sequence[Proof], *, as_json: bool) -> None:
@@ -94,6 +100,7 @@ def _say_kept(kept: Sequence[Kept], *, as_json: bool) -> None:
                     "differ": len(each.difference),
                     "items": [change.item_id for change in each.difference[:_SHOWN_MAX]],
                     "problems": each.problems,
+                    "unchecked": each.unchecked or None,
                 }
             )
         return
@@ -102,6 +109,8 @@ def _say_kept(kept: Sequence[Kept], *, as_json: bool) -> None:
         click.echo()
         print_table(rows, ["kept", "as of", "verdict"])
     for each in kept:
+        if each.unchecked:
+            note(f"{each.name}: {each.unchecked}")
         for problem in each.problems:
             note(f"{each.name}: {problem}")
         for change in each.difference[:_SHOWN_MAX]:
@@ -121,6 +130,8 @@ def _verdict(proof: Proof) -> str:
 def _found(kept: Kept) -> str:
     if kept.problems:
         return "DAMAGED"
+    if kept.unchecked:
+        return "behind" if kept.position else "not checked"
     count = len(kept.difference)
     return "proved" if not count else f"DIFFERS in {count} {'item' if count == 1 else 'items'}"
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.dataset import Dataset
-from ledger.errors import LedgerError
+from ledger.errors import CheckpointDamaged, LedgerError
 from ledger.reading import Reading
 from ledger.replay import rebuild, replay
 from ledger.snapshot import Difference, Snapshot
+
+if TYPE_CHECKING:
+    from ledger.checkpoints.reader import Checkpoints
+    from ledger.checkpoints.store import Store
+
+_LOOKS = 5
 
 
 class Kept(NamedTuple):
@@ -27,11 +33,18 @@ class Kept(NamedTuple):
     """From what a replay says to what is kept."""
     problems: tuple[str, ...]
     """What else is wrong with it, in sentences."""
+    unchecked: str = ""
+    """Why it was not compared, in a sentence; empty where it was."""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether anything is known to be wrong."""
+        return bool(self.difference or self.problems)
 
     @property
     def proved(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.difference and not self.problems
+        """Whether it was compared, and nothing is wrong."""
+        return not self.wrong and not self.unchecked
 
 
 def verify_kept(book: Reading, views: Path) -> Iterator[Kept]:
@@ -42,10 +55,40 @@ def verify_kept(book: Reading, views: Path) -> Iterator[Kept]:
         book: the ledger.
         views: where its views are.
     """
-    book.resolve()
-    governance = book.governance.prefix(book.reader.stop)
-    yield from _told("checkpoints", lambda: _checkpoints(book, governance))
-    yield from _told("views", lambda: _views(book.dataset, governance, views))
+    yield from _told("checkpoints", lambda: _checkpoints(book))
+    yield from _told("views", lambda: _views(book, views))
+
+
+def now(book: Reading) -> Governance:
+    """Governance at the log's end, which is not to change any more."""
+    governance = book.governance
+    return governance.prefix(book.reader.stop)
+
+
+def undisturbed(store: Store, look: Callable[[], Kept | None]) -> Kept | None:
+    """Look again where something is wrong and files of checkpoints were replaced meanwhile: then
+    what is missing may only have been joined with others.
+
+    Args:
+        store: the checkpoints.
+        look: may raise `CheckpointDamaged`, which is a problem like others.
+    """
+    found: Kept | None = None
+    for _ in range(_LOOKS):
+        before = _manifests(store)
+        try:
+            found = look()
+        except CheckpointDamaged as error:
+            found = Kept("checkpoints", None, Difference(()), (str(error),))
+        if found is None or not found.wrong or _manifests(store) == before:
+            break
+    return found
+
+
+def _manifests(store: Store) -> set[str]:
+    from ledger.checkpoints.manifest import manifests
+
+    return {each.name for each in manifests(store.files.list(""))}
 
 
 def _told(name: str, ask: Callable[[], Kept | None]) -> Iterator[Kept]:
@@ -57,10 +100,13 @@ def _told(name: str, ask: Callable[[], Kept | None]) -> Iterator[Kept]:
         yield found
 
 
-def _checkpoints(book: Reading, governance: Governance) -> Kept | None:
+def _checkpoints(book: Reading) -> Kept | None:
     stored = book.checkpoints
-    if stored is None:
-        return None
+    return None if stored is None else undisturbed(stored.store, lambda: _stored(book, stored))
+
+
+def _stored(book: Reading, stored: Checkpoints) -> Kept | None:
+    governance = now(book)
     reach = stored.reach(governance)
     parts = [part for part in stored.store.partitions() if part]
     if not parts:
@@ -73,13 +119,22 @@ def _checkpoints(book: Reading, governance: Governance) -> Kept | None:
     return _held("checkpoints", book.dataset, position, found)
 
 
-def _views(dataset: Dataset, governance: Governance, path: Path) -> Kept | None:
+def _views(book: Reading, path: Path) -> Kept | None:
     if not path.exists():
         return None
-    from ledger.views.reader import View
+    try:
+        from ledger.views.reader import View
+    except ImportError as error:
+        why = f"not checked: that needs the extra `views` ({error}): pip install 'errata[views]'"
+        return Kept("views", None, Difference(()), (), why)
 
-    with View.open(path, dataset) as view:
-        position = governance.floor(view.position)
+    dataset = book.dataset
+    with View.open(path, dataset) as view, view.still():
+        labels = view.position.labels
+        # Where one has met what another has not, all are taken as of what each knows.
+        least = min(view.place(partition).governance for partition in range(view.partitions))
+        governance = now(book)  # not read before the view, which may be ahead of it else
+        position = governance.floor(Position(labels, least))
         answered = view.answers(governance, position)
         frame = view.labels(governance, position) if answered else None
     if frame is None:
@@ -94,6 +149,6 @@ def _views(dataset: Dataset, governance: Governance, path: Path) -> Kept | None:
 
 def _held(name: str, dataset: Dataset, position: Position, found: Snapshot | None) -> Kept:
     if found is None:
-        why = f"the {name} cannot answer {position}, as far as they have come"
-        return Kept(name, position, Difference(()), (why,))
+        why = "not checked: its partitions have not all come to the same rollbacks yet"
+        return Kept(name, position, Difference(()), (), why)
     return Kept(name, position, rebuild(dataset, position).diff(found), ())

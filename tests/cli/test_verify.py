@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
+import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from ledger import Ledger
 from tests.cli.command import Errata
 from tests.events import item
 
@@ -83,6 +87,82 @@ def test_a_damaged_checkpoint_fails_the_check(book: Errata) -> None:
     assert "errata rebuild --no-views" in said.err
     book("rebuild", "--no-views")
     assert "proved" in book("verify").out
+
+
+def test_a_view_without_the_extra(book: Errata, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be read here is said not to be checked, and nothing fails."""
+    pytest.importorskip("adbc_driver_sqlite")
+    book("rebuild", "--no-checkpoints")
+    monkeypatch.setitem(sys.modules, "ledger.views.reader", None)
+    said = book("verify")
+    assert re.search(r"views +not checked", said.out)
+    assert "needs the extra `views`" in said.err
+    (kept,) = book("verify", "--json").lines
+    assert not kept["proved"]
+
+
+def test_a_rollback_that_one_partition_has_not_met(book: Errata) -> None:
+    """What a worker is still about to do is no damage, and what can be compared is."""
+    pytest.importorskip("adbc_driver_sqlite")
+    from consumers.follower import Follower
+    from consumers.sinks import ViewSink
+    from ledger.logs.base import Topic
+    from ledger.views.contract import Known
+    from ledger.wiring import views_path
+
+    book("tag", "v1")
+    book("append", book.write("more.jsonl", [item(f"d{i}", "dog") for i in range(9)]))
+    book("rebuild", "--no-checkpoints")
+    book("rollback", "--to", "v1", "--reason", "a test")
+    book("append", book.write("again.jsonl", [item(f"e{i}", "dog") for i in range(9)]))
+    with Ledger.open() as ledger:
+        governance = ledger.governance
+        known = Known(ledger.reader.stop, governance.prefix(ledger.reader.stop))
+        sink = ViewSink(views_path(ledger.settings), ledger.dataset)
+        offset = sink.take_up(0, known)
+        assert "proved" in book("verify").out.splitlines()[-1]
+        end = ledger.dataset.log.ends(Topic.LABELS)[0]
+        assert end > offset
+        for said in Follower(ledger.dataset, 0, offset, known.governance).advance(governance, end):
+            sink.take(said, known)
+        sink.close()
+    assert "behind" in book("verify").out.splitlines()[-1]
+    book("worker", "--once", "--no-checkpoints")
+    assert "proved" in book("verify").out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("moment", ["store.checked", "recounting.Follower"])
+def test_checkpoints_that_are_replaced_meanwhile(
+    book: Errata, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """A file that a worker has joined with others is not missing."""
+    pytest.importorskip("adbc_driver_sqlite")
+    from consumers import recounting
+    from consumers.rebuild import rebuild
+    from ledger.checkpoints import files, store, writer
+    from ledger.wiring import checkpoints_url
+
+    book("rebuild", "--no-views")
+    module, name = {
+        "store.checked": (store, "checked"),
+        "recounting.Follower": (recounting, "Follower"),
+    }[moment]
+    real: Callable[..., Any] = getattr(module, name)
+    ledger, calls = Ledger.open(), list[str]()
+
+    def replaced(*arguments: Any) -> Any:
+        calls.append(name)
+        if len(calls) == 1:
+            ledger.append(item(f"d{i}", "dog") for i in range(9))
+            place = files.open_files(checkpoints_url(ledger.settings))
+            here = store.Store(place, store.origin_of(ledger.dataset))
+            rebuild(ledger.dataset, None, writer.CheckpointWriter(here))
+        return real(*arguments)
+
+    monkeypatch.setattr(module, name, replaced)
+    with ledger:
+        assert re.search("checkpoints .*proved", book("verify").out)
+    assert calls
 
 
 def test_a_copy_keeps_versions_and_labels(book: Errata) -> None:
