@@ -8,8 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+import structlog
+
 from consumers.follower import Follower, Piece
-from ledger.checkpoints.writer import CheckpointWriter, Rows
+from ledger.checkpoints.writer import CheckpointWriter, Overtaken, Rows
 from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.logs.base import Topic
@@ -17,6 +19,7 @@ from ledger.replay import GovernanceReader
 from ledger.views.bulk import bulk
 from ledger.views.contract import Known
 
+_say = structlog.get_logger("errata.rebuild")
 _AHEAD_MAX = 2
 """Pieces that wait to be written: each holds the messages of a batch."""
 
@@ -49,6 +52,29 @@ class Behind:
             self._pool.shutdown(cancel_futures=True)
 
 
+class _Storing:
+    """Stores checkpoints, as far as nobody else does: what a worker stores meanwhile stays, for its
+    rows are the same.
+    """
+
+    def __init__(self, behind: Behind) -> None:
+        self._behind = behind
+        self._overtaken = False
+
+    def __call__(self, act: Callable[..., object], *arguments: object) -> None:
+        """Do it when its turn comes."""
+        self._behind(self._act, act, *arguments)
+
+    def _act(self, act: Callable[..., object], *arguments: object) -> None:
+        if self._overtaken:
+            return
+        try:
+            act(*arguments)
+        except Overtaken as error:
+            self._overtaken = True
+            _say.warning("the checkpoints are left to the worker that is ahead", why=str(error))
+
+
 def rebuild(
     dataset: Dataset,
     views: Path | None,
@@ -56,7 +82,8 @@ def rebuild(
     told: Callable[[int], None] = lambda _: None,
     at: Position | None = None,
 ) -> Position:
-    """Make views and checkpoints from nothing; the position they have then.
+    """Make views and checkpoints from nothing; the position they have then. Where a worker stores
+    checkpoints meanwhile, and is ahead, the rest of them is left to it.
 
     Args:
         dataset: the log.
@@ -75,7 +102,7 @@ def rebuild(
         checkpoints.clear()
     with ExitStack() as stack:
         view = stack.enter_context(bulk(views, dataset, known)) if views else None
-        writing, storing = stack.enter_context(Behind()), stack.enter_context(Behind())
+        writing, storing = stack.enter_context(Behind()), _Storing(stack.enter_context(Behind()))
         for partition, end in enumerate(ends):
             if view:
                 writing(view.begin, partition, end)

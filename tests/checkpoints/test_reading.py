@@ -403,3 +403,28 @@ def test_every_file_is_counted_again_once(
     assert list(wrong_rows(dataset, store, history.governed())) == []
     assert read
     assert len(read) == len(set(read))
+
+
+def test_a_rebuild_that_a_worker_overtakes(tmp_path: Path):
+    """What the worker has stored stays, it is said, and the view is made whole."""
+    pytest.importorskip("adbc_driver_sqlite")
+    from consumers.rebuild import rebuild
+    from ledger.views.reader import View
+
+    history = simple(60)
+    dataset, place = stored(history, tmp_path / "log.db"), tmp_path / "cp"
+
+    class Overtaken(CheckpointWriter):
+        def write(self, piece: Rows, epochs: Epochs) -> None:
+            if not place.exists():
+                keep(dataset, place)
+            super().write(piece, epochs)
+
+    store = Store(Folder(place), origin_of(dataset))
+    with capture_logs() as said:
+        end = rebuild(dataset, tmp_path / "v.db", Overtaken(store))
+    assert ["left to the worker" in each["event"] for each in said] == [True]
+    with View.open(tmp_path / "v.db", dataset) as view:
+        assert view.position == end == history.head()
+    assert Checkpoints(str(place), dataset).reach(history.governed()) == history.head().labels
+    assert list(wrong_rows(dataset, store, history.governed())) == []
