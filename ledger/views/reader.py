@@ -1,6 +1,6 @@
-"""What can be asked of a view: labels at a position, items, corrections, what was said of a record.
+"""What can be asked of a view: how far it goes, and the labels at a position.
 
-An answer about the present is as fresh as its rows: `positions` says how far they go. Answers about
+An answer about the present is as fresh as its rows: `position` says how far they go. Answers about
 the past take governance from the log, for a view may not have come to all of it; what it holds is
 enough for every covered position below its own.
 """
@@ -8,10 +8,10 @@ enough for every covered position below its own.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 import polars as pl
 
@@ -28,16 +28,7 @@ from ledger.views.file import Connection
 from ledger.views.schema import PARTITION
 from ledger.views.tables import Place
 
-Fields = dict[str, Any]
 _CHANGES = {**present.CHANGED, "coordinates": pl.String}
-
-
-class Told(NamedTuple):
-    """Where something was said of a record."""
-
-    partition: int
-    offset: int
-    table: str
 
 
 class View:
@@ -138,35 +129,6 @@ class View:
         ]
         return present.as_numbers(pl.concat([pl.DataFrame(schema=_CHANGES), *parts]))
 
-    def item(self, item_id: str) -> Fields | None:
-        """An item that is there now, as the table `items` has it, with its `label_now`."""
-        return self._one(
-            """SELECT i.*, l.label AS label_now, l.content, l.source FROM items AS i
-                LEFT JOIN labels AS l ON l.item_id = i.item_id WHERE i.item_id = ?""",
-            (item_id,),
-        )
-
-    def corrections(self, correction_id: str) -> list[Fields]:
-        """The corrections with this id; ids are unique within a record, but for void ones."""
-        return self._all("SELECT * FROM corrections WHERE correction_id = ?", (correction_id,))
-
-    def reviews(self, correction: int) -> list[Fields]:
-        """What counted on the correction with this `id`, in order."""
-        return self._all("SELECT * FROM reviews WHERE correction = ? ORDER BY id", (correction,))
-
-    def told(self, record_id: str) -> list[Told]:
-        """Where everything was said of a record, in order; an event that was refused before its
-        record could be known is not among it.
-        """
-        theirs = "(item_id = ?1 OR (item_id > ?1 || '#' AND item_id < ?1 || '$'))"
-        query = f"""SELECT id, 'changes' AS name FROM changes WHERE {theirs}
-            UNION SELECT id, 'corrections' FROM corrections WHERE {theirs}
-            UNION SELECT id, 'reviews' FROM reviews
-                WHERE correction IN (SELECT id FROM corrections WHERE {theirs})
-            UNION SELECT id, 'refusals' FROM refusals WHERE record_id = ?1"""
-        query = f"SELECT id / {PARTITION}, id % {PARTITION}, name FROM ({query}) ORDER BY id, name"
-        return [Told(*row) for row in self.connection.rows(query, (record_id,))]
-
     def close(self) -> None:
         """Release the file."""
         self.connection.close()
@@ -176,9 +138,3 @@ class View:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _all(self, query: str, values: Sequence[Any]) -> list[Fields]:
-        return file.browse(self.connection.file, query, values)
-
-    def _one(self, query: str, values: Sequence[Any]) -> Fields | None:
-        return next(iter(self._all(query, values)), None)

@@ -20,7 +20,6 @@ pytest.importorskip("adbc_driver_sqlite")
 import polars as pl
 from sqlite_utils import Database
 
-from ledger.core.events import CorrectionProposed
 from ledger.dataset import Dataset
 from ledger.errors import InvalidRequest, ViewsDamaged, ViewsUnavailable
 from ledger.views import file, schema
@@ -29,7 +28,7 @@ from ledger.views.present import as_numbers, as_text
 from ledger.views.reader import View
 from ledger.views.tables import Place
 from ledger.views.writer import Fenced, ViewWriter
-from tests.core.history import Entry, History, box
+from tests.core.history import History, box
 from tests.views.material import build, content, dataset_at, known_at, pieces
 
 
@@ -90,33 +89,6 @@ def test_what_a_browser_shows(tmp_path: Path, dataset: Dataset) -> None:
     assert changed["status"] == "in force"
     assert json.loads(changed["change"])["rename"] == {"owl": "bird"}
     connection.close()
-
-
-def test_what_can_be_asked(tmp_path: Path, dataset: Dataset) -> None:
-    """An item, a correction, its reviews, and where everything was said of a record."""
-    history = special()
-    written(tmp_path / "v.db", dataset, history)
-    with View.open(tmp_path / "v.db", dataset) as view:
-        item = view.item("r1")
-        assert item is not None
-        assert (item["label"], item["label_now"], item["split"]) == ("cat", None, "train")
-        assert view.item("r9") is None
-        name = _proposals(history)[0].correction_id
-        (correction,) = view.corrections(name)
-        assert (correction["status"], correction["decided_by"]) == ("applied", "bob")
-        assert [row["decision"] for row in view.reviews(correction["id"])] == ["accept"]
-        told = {each.offset for each in view.told("r1")}
-        assert told == {entry.offset for entry in history.label_logs[0] if _record(entry) == "r1"}
-        assert view.position == history.head()
-
-
-def _proposals(history: History) -> list[CorrectionProposed]:
-    events = (entry.event for entry in history.label_logs[0])
-    return [event for event in events if isinstance(event, CorrectionProposed)]
-
-
-def _record(entry: Entry) -> str:
-    return getattr(entry.event, "record_id", "")
 
 
 def test_a_writer_that_is_late(tmp_path: Path, dataset: Dataset) -> None:
