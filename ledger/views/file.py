@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-import adbc_driver_manager
+import adbc_driver_manager.dbapi
 import polars as pl
 from adbc_driver_sqlite import dbapi
 from sqlite_utils import Database
@@ -66,7 +66,7 @@ def _plainly(
 
 # During a call the driver manager takes SIGINT for itself, to cancel. SQLite's driver cannot: the
 # signal is then told as an error, or lost. So it stays with Python, which acts after the call.
-dbapi._blocking_call = _plainly  # pyright: ignore[reportPrivateUsage]
+adbc_driver_manager.dbapi._blocking_call = _plainly  # pyright: ignore[reportPrivateUsage]
 
 
 class Connection:
