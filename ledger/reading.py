@@ -68,6 +68,7 @@ class Reading:
         self.reader = GovernanceReader(dataset)
         self._place = checkpoints
         self._opened: Checkpoints | None = None
+        self._head: tuple[int, Governance] | None = None
 
     def resolve(self, at: Where = HEAD) -> Position:
         """The closed position that `at` names."""
@@ -149,10 +150,17 @@ class Reading:
             return None
         try:
             stored = self.checkpoints
-            return None if stored is None else ask(stored, self.governance.prefix(self.reader.stop))
+            return None if stored is None else ask(stored, self._frozen())
         except (CheckpointDamaged, CheckpointsUnavailable) as error:
             _say.warning("the log is replayed", why=str(error))
             return None
+
+    def _frozen(self) -> Governance:
+        """Governance as it is known now, the same state until more of it is."""
+        stop = self.reader.stop
+        if self._head is None or self._head[0] != stop:
+            self._head = stop, self.reader.state.prefix(stop)
+        return self._head[1]
 
     def history(self, item_id: str, at: Where = HEAD) -> History:
         """Everything that was said of an item up to a position, and what became of it."""

@@ -27,6 +27,7 @@ from ledger.errors import CheckpointDamaged, CheckpointsUnavailable
 from ledger.replay import State, replay
 
 _TRIES = 5
+_KEPT_MAX = 1_000
 _say = structlog.get_logger("errata.checkpoints")
 
 
@@ -38,8 +39,8 @@ class Checkpoints:
         dataset: the log they are of.
 
     Every method raises `CheckpointDamaged` and `CheckpointsUnavailable`; what it answered raises
-    neither. Governance is always the
-    state at the end of what is known.
+    neither. Governance is always the state at the end of what is known, and does not change any
+    more: what is found out about it is kept as long as the same is given.
     """
 
     def __init__(self, url: str, dataset: Dataset) -> None:
@@ -47,15 +48,19 @@ class Checkpoints:
         self.store = Store(open_files(url), origin_of(dataset))
         self._parts: Sequence[Partition | None] = ()
         self._line: tuple[Sequence[str], Timeline] | None = None
+        self._known: tuple[Governance, Epochs] | None = None
+        self._then: dict[int, Governance] = {}
+        self._covered: dict[Position, bool] = {}
+        self._found: tuple[Epochs, Sequence[Partition | None], tuple[int, ...]] | None = None
 
     def snapshot(self, governance: Governance, position: Position) -> ColumnarSnapshot | None:
         """The labels at a closed position; None where nothing that is stored helps."""
-        epochs = Epochs(governance)
+        epochs = self._epochs(governance)
         line = self._covering(epochs, position)
         if line is None:
             helps = any(self._stops(epochs))
             return self.state(governance, position).snapshot() if helps else None
-        then = governance.prefix(position.governance)
+        then = self._prefix(governance, position.governance)
         return ColumnarSnapshot(
             position,
             then.contract.version,
@@ -75,10 +80,10 @@ class Checkpoints:
         self, governance: Governance, before: Position, after: Position
     ) -> ColumnarDifference | None:
         """What differs between two closed positions; None where one is not covered."""
-        line = self._covering(Epochs(governance), before, after)
+        line = self._covering(self._epochs(governance), before, after)
         if line is None:
             return None
-        one, two = ((governance.prefix(each.governance), each) for each in (before, after))
+        one, two = ((self._prefix(governance, each.governance), each) for each in (before, after))
         return line.diff(one, two)
 
     def state(self, governance: Governance, position: Position) -> ColumnarState:
@@ -101,10 +106,35 @@ class Checkpoints:
     def reach(self, governance: Governance) -> tuple[int, ...]:
         """How far each partition is stored, and right, as of now."""
         self._parts = self.store.partitions()
-        return self._stops(Epochs(governance))
+        return self._stops(self._epochs(governance))
+
+    def _epochs(self, governance: Governance) -> Epochs:
+        if self._known is None or self._known[0] is not governance:
+            self._known = governance, Epochs(governance)
+            self._then, self._covered = {}, {}
+        return self._known[1]
+
+    def _prefix(self, governance: Governance, stop: int) -> Governance:
+        """Governance as it was at an offset; versions are asked for again and again."""
+        if len(self._then) > _KEPT_MAX:
+            self._then.clear()
+        if stop not in self._then:
+            self._then[stop] = governance.prefix(stop)
+        return self._then[stop]
+
+    def _covers(self, epochs: Epochs, position: Position) -> bool:
+        if len(self._covered) > _KEPT_MAX:
+            self._covered.clear()
+        if position not in self._covered:
+            self._covered[position] = epochs.covered(position)
+        return self._covered[position]
 
     def _stops(self, epochs: Epochs) -> tuple[int, ...]:
-        return tuple(part.valid(epochs) if part else 0 for part in self._parts)
+        found = self._found
+        if found is None or found[0] is not epochs or found[1] is not self._parts:
+            stops = tuple(part.valid(epochs) if part else 0 for part in self._parts)
+            self._found = found = epochs, self._parts, stops
+        return found[2]
 
     def _covering(self, epochs: Epochs, *positions: Position) -> Timeline | None:
         """The timeline, if it answers these positions."""
@@ -125,7 +155,7 @@ class Checkpoints:
         stops = self._stops(epochs)
         return any(stops) and all(
             all(mine <= stop for mine, stop in zip(each.labels, stops, strict=True))
-            and epochs.covered(each)
+            and self._covers(epochs, each)
             for each in positions
         )
 
