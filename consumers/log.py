@@ -15,7 +15,7 @@ import click
 from ledger import positions
 from ledger.cli import as_json, open_ledger, print_json, print_line, shared
 from ledger.codec import Undecodable
-from ledger.core.events import EVENT_TYPES, Event, LabelEvent
+from ledger.core.events import EVENT_TYPES, Event, EventQuarantined, LabelEvent, record_of
 from ledger.core.outcome import Outcome
 from ledger.dataset import Entry
 from ledger.door import as_fields
@@ -83,10 +83,17 @@ def log(
 def _quarantined(ledger: Ledger) -> Iterator[Entry]:
     dataset = ledger.dataset
     stops = enumerate(dataset.log.ends(Topic.QUARANTINE))
-    return merge(
+    entries = merge(
         *(dataset.entries(Topic.QUARANTINE, partition, 0, stop) for partition, stop in stops),
         key=lambda entry: entry.timestamp_ms,
     )
+    seen: set[str] = set()  # one that was taken over midway may have been told twice
+    for entry in entries:
+        if isinstance(entry.event, Undecodable):
+            yield entry
+        elif entry.event.event_id not in seen:
+            seen.add(entry.event.event_id)
+            yield entry
 
 
 def _outcomes(ledger: Ledger) -> dict[tuple[Topic, int, int], Outcome]:
@@ -101,9 +108,15 @@ def _outcomes(ledger: Ledger) -> dict[tuple[Topic, int, int], Outcome]:
 
 def _wanted(entry: Entry, item: str | None, type_: str | None) -> bool:
     event = entry.event
-    if item is not None and not (isinstance(event, LabelEvent) and event.item_id == item):
+    if item is not None and not _about(event, item):
         return False
     return type_ is None or type_ == _type(event)
+
+
+def _about(event: Event | Undecodable, item: str) -> bool:
+    if isinstance(event, EventQuarantined):  # all that is known of its bytes is their record
+        return event.key == record_of(item).encode()
+    return isinstance(event, LabelEvent) and event.item_id == item
 
 
 def _type(event: Event | Undecodable) -> str:

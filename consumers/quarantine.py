@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from itertools import groupby
 
 import numpy as np
 import structlog
@@ -41,15 +42,17 @@ class Quarantine:
         self._dataset, self._group = dataset, group
         self._reader = Reader(dataset.codec)
         self._topic_ids = dataset.log.topic_ids()
+        self._member: Subscription | None = None
         self._batch: Batch | None = None
         self._offsets: dict[tuple[Topic, int], int] = {}
-        """The next message to look at, by partition."""
+        """How far each partition is known to be told."""
 
     def run(self, go_on: Callable[[], bool]) -> None:
         """Look at every message for as long as it is told to go on; it asks between batches."""
         topics = [Topic.LABELS, Topic.GOVERNANCE]
         subscribe = partial(self._dataset.log.subscribe, topics, self._group)
         with subscribe(self._start) as member:
+            self._member = member
             patiently(lambda: self._turn(member), go_on, lambda: None)
 
     def _turn(self, member: Subscription) -> None:
@@ -59,14 +62,34 @@ class Quarantine:
             self._batch = None
 
     def reaches(self, position: Position) -> bool:
-        """Whether this member looked at all messages up to a position."""
-        found = self._offsets
-        return found.get((Topic.GOVERNANCE, 0), -1) >= position.governance and all(
-            found.get((Topic.LABELS, partition), -1) >= stop
+        """Whether all up to a position is told: by this member, or by who holds the partition."""
+        return self._reaches(Topic.GOVERNANCE, 0, position.governance) and all(
+            self._reaches(Topic.LABELS, partition, stop)
             for partition, stop in enumerate(position.labels)
         )
 
+    def _reaches(self, topic: Topic, partition: int, stop: int) -> bool:
+        place = (topic, partition)
+        offset = self._offsets.get(place, 0)
+        if offset < stop and not (self._member and place in self._member.assigned):
+            offset = self._offsets[place] = self._untold(topic, partition, offset, stop)
+        return offset >= stop
+
+    def _untold(self, topic: Topic, partition: int, start: int, stop: int) -> int:
+        """The first message in `[start, stop)` that is yet to be quarantined, or `stop`."""
+        start = max(start, self._behind(topic, partition))
+        if start >= stop:
+            return stop
+        for batch in self._dataset.log.read(topic, partition, start, stop):
+            for event in self._undecodable(batch):
+                return event.source_offset
+        return stop
+
     def _start(self, topic: Topic, partition: int) -> int:
+        start = self._offsets[topic, partition] = self._behind(topic, partition)
+        return start
+
+    def _behind(self, topic: Topic, partition: int) -> int:
         """Behind the last message of the partition that was quarantined."""
         log, start = self._dataset.log, 0
         for number, stop in enumerate(log.ends(Topic.QUARANTINE)):
@@ -78,14 +101,16 @@ class Quarantine:
                     and (event.source_topic, event.source_partition) == (topic, partition)
                 ):
                     start = max(start, event.source_offset + 1)
-        self._offsets[topic, partition] = start
         return start
 
     def _quarantine(self, batch: Batch) -> None:
-        found = [self._dataset.message(event) for event in self._undecodable(batch)]
-        if found:
-            self._dataset.append(Topic.QUARANTINE, found)
-            _say.info("quarantined", topic=batch.topic.value, count=len(found))
+        found = (self._dataset.message(event) for event in self._undecodable(batch))
+        # Partition by partition in the order of the source: whatever is stored when this dies,
+        # all before it is too, so that the last one stored says how far it came.
+        for _, run in groupby(found, key=lambda message: message.partition):
+            messages = list(run)
+            self._dataset.append(Topic.QUARANTINE, messages)
+            _say.info("quarantined", topic=batch.topic.value, count=len(messages))
         self._offsets[batch.topic, batch.partition] = batch.offsets[-1] + 1
 
     def _undecodable(self, batch: Batch) -> Iterator[EventQuarantined]:
