@@ -150,6 +150,15 @@ class ViewWriter:
 
 def _made(path: Path, dataset: Dataset) -> Path:
     """The file behind the path, made if it is not there."""
+    if (found := file.current(path)) is not None:
+        return found
+    with file.only_one(path) as alone:
+        if alone:  # else what seems left over may be on its way
+            file.remove_leftovers(path)
+        return _make(path, dataset)
+
+
+def _make(path: Path, dataset: Dataset) -> Path:
     while (found := file.current(path)) is None:
         made = file.fresh(path)
         connection = Connection(made)

@@ -127,6 +127,23 @@ def test_what_is_no_view_stays(act: Callable[[Path, Dataset], object], tmp_path:
     assert nowhere.is_symlink()
 
 
+def test_a_view_that_is_deleted(tmp_path: Path) -> None:
+    """The path is but a link: who makes the view again removes the file it led to, unless a rebuild
+    is on its way, which may be making one.
+    """
+    address = {"log": f"sqlite:///{tmp_path}/log.db", "dataset": "birds"}
+    dataset, path = opened(address, 1), tmp_path / "v.db"
+    ViewWriter(path, dataset).close()
+    old = path.resolve()
+    path.unlink()
+    with only_one(path):
+        ViewWriter(path, dataset).close()
+    assert old.exists()
+    path.unlink()
+    ViewWriter(path, dataset).close()
+    assert _beside(path) == {path.name, path.resolve().name, f"{path.name}.lock"}
+
+
 def test_one_rebuild_at_a_time(tmp_path: Path) -> None:
     address = {"log": f"sqlite:///{tmp_path}/log.db", "dataset": "birds"}
     dataset, path = opened(address, 1), tmp_path / "v.db"
