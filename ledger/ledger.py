@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ledger import positions
 from ledger.clock import new_id
@@ -28,14 +28,17 @@ from ledger.core.events import (
 from ledger.core.outcome import Outcome
 from ledger.core.position import Position
 from ledger.dataset import Dataset
-from ledger.errors import InvalidRequest
+from ledger.errors import ConfigurationError, InvalidRequest
 from ledger.history import history, label_text
 from ledger.logs.base import Topic
 from ledger.reading import HEAD, Reading, Where
 from ledger.record import fold_record, home_of
 from ledger.settings import Settings, load
-from ledger.wiring import build_log, build_registry, checkpoints_url
+from ledger.wiring import build_log, build_registry, checkpoints_url, views_path
 from ledger.writer import Appended, Given, Writer
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 PARTITIONS_DEFAULT = 4
 _ROLLBACK_TRIES = 5
@@ -260,6 +263,23 @@ class Ledger(Reading):
             }
         )
         return self.governance.tags[name].event
+
+    def views(self) -> Database:
+        """The tables that a worker keeps, for reading with sqlite-utils: how far they go is in
+        `progress`. Close it after use.
+
+        Raises:
+            ViewsDamaged: what is there is no view of this dataset.
+        """
+        try:
+            from ledger.views.file import database
+            from ledger.views.reader import View
+        except ImportError as error:
+            raise ConfigurationError(
+                f"reading views needs the extra `views` ({error}): pip install 'errata[views]'"
+            ) from error
+        with View.open(views_path(self.settings), self.dataset) as view:
+            return database(view.connection.file)
 
     def _refuse_name(self, name: str) -> None:
         if positions.is_moment(name) or name.lower() == HEAD:

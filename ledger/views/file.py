@@ -165,14 +165,11 @@ class Connection:
             raise told(self.file, str(error).partition("\n")[0]) from error
 
 
-def browse(file: Path, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
-    """The rows of a query by the names of their columns, as anybody's sqlite-utils gives them."""
+def database(file: Path) -> Database:
+    """The tables for anybody to read, as sqlite-utils gives them; nothing can be written."""
+    uri = f"file:{quote(str(file))}?mode=ro"
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=_BUSY_MS / 1000)
-        ) as connection:
-            rows = cast("Any", Database(connection).query(query, list(values)))
-            return list(rows)
+        return Database(sqlite3.connect(uri, uri=True, timeout=_BUSY_MS / 1000))
     except sqlite3.Error as error:
         raise told(file, str(error)) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -46,6 +47,10 @@ def check(history: History, folder: Path) -> None:
             return
         assert found == from_replay(book, position)
         assert found["undecodable"][-1]["partition"] == 0
+        tables: Any = book.views()
+        shown = {row["item_id"]: row["label"] for row in tables["labels"].rows}
+        tables.close()
+        assert shown == {row.item_id: row.label for row in book.snapshot(position).rows}
 
 
 @given(wild_plans())
