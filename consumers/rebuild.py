@@ -98,10 +98,10 @@ def rebuild(
     governance = reader.refresh()
     stop = at.governance if at else reader.stop
     known = Known(stop, governance.prefix(stop))
-    if checkpoints:
-        checkpoints.clear()
     with ExitStack() as stack:
         view = stack.enter_context(bulk(views, dataset, known)) if views else None
+        if checkpoints:  # not before it is sure that the view may stand where it is to
+            checkpoints.clear()
         writing, storing = stack.enter_context(Behind()), _Storing(stack.enter_context(Behind()))
         for partition, end in enumerate(ends):
             if view:
