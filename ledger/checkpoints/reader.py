@@ -47,7 +47,7 @@ class Checkpoints:
         self._dataset = dataset
         self.store = Store(open_files(url), origin_of(dataset))
         self._parts: Sequence[Partition | None] = ()
-        self._line: tuple[Sequence[str], Timeline] | None = None
+        self._line: tuple[Sequence[Partition | None], Sequence[str], Timeline] | None = None
         self._known: tuple[Governance, Epochs] | None = None
         self._then: dict[int, Governance] = {}
         self._covered: dict[Position, bool] = {}
@@ -160,10 +160,12 @@ class Checkpoints:
         )
 
     def _timeline(self) -> Timeline:
-        names = [part.manifest.name() for part in self._parts if part]
-        if self._line is None or self._line[0] != names:
-            self._line = names, Timeline(rows_at_hand(self.store.files, names, self._rows))
-        return self._line[1]
+        if self._line is None or self._line[0] is not self._parts:
+            names = [part.manifest.name() for part in self._parts if part]
+            line = self._line[2] if self._line and self._line[1] == names else None
+            line = line or Timeline(rows_at_hand(self.store.files, names, self._rows))
+            self._line = self._parts, names, line
+        return self._line[2]
 
     def _rows(self) -> Rows:
         parts = [part for part in self._parts if part]

@@ -26,6 +26,7 @@ from ledger.checkpoints.rows import (
     Rows,
     Slices,
     Small,
+    rest,
     split_rows,
 )
 from ledger.columnar.snapshot import ColumnarDifference, arrow_schema, difference_schema, exact
@@ -71,7 +72,6 @@ class _View:
     """
 
     slices: Slices
-    last: Found
     contracts: Contracts
     names: NDArray[Any]
     depends: Bools
@@ -99,7 +99,8 @@ class Timeline:
             position: covered by the rows.
         """
         view = self._view(governance, position)
-        kinds, names = self._labels(view, view.last)
+        last = self._last.at(view.slices)
+        kinds, names = self._labels(view, last)
         shown = _all_but(kinds, [code for code, name in enumerate(names) if name is None])
         whole = bool(shown.all())
         columns = self._still(shown, whole=whole)
@@ -107,7 +108,7 @@ class Timeline:
         split = self._split(view)
         columns["split"] = split if split is None or whole else split.filter(pa.array(shown))
         if self.rows.geometry_type is not None:
-            columns |= self._geometry(view.last.row[shown])
+            columns |= self._geometry(last.row[shown])
         return _table(arrow_schema(), columns, int(np.count_nonzero(shown)))
 
     def diff(
@@ -115,8 +116,8 @@ class Timeline:
     ) -> ColumnarDifference:
         """The items whose canonical line differs between two covered positions, sorted by id."""
         views = self._view(*before), self._view(*after)
-        items = self._touched(*views)
-        sides = [self._side(view, items) for view in views]
+        items, lasts = self._between(*views) or self._touched(*views)
+        sides = [self._side(*each, items) for each in zip(views, lasts, strict=True)]
         codes: dict[str | None, int] = {None: 0}
         labels = [
             np.array([codes.setdefault(name, len(codes)) for name in side.names])[side.kinds]
@@ -145,23 +146,60 @@ class Timeline:
             attributes = _Asked()
             names[number] = _forward(governance.contracts, kind, attributes)
             depends[number] = attributes.asked
-        return _View(slices, self._last.at(slices), governance.contracts, names, depends)
+        return _View(slices, governance.contracts, names, depends)
 
-    def _touched(self, old: _View, new: _View) -> Ints:
-        """The items of which anything may differ."""
-        touched = old.last.row != new.last.row
+    def _between(self, old: _View, new: _View) -> tuple[Ints, list[Found]] | None:
+        """The items with a row between the positions, and the last rows of each at both. None where
+        the way from one to the other is not that plain, or is long.
+        """
+        rows, left = self.rows, rest(new.slices, old.slices)
+        if left is None or sum(stop - start for _, start, stop in left) > len(rows.ids) // 4:
+            return None
+        if self._moved(old, new).any() or split_rows(rows, old.slices) != split_rows(
+            rows, new.slices
+        ):
+            return None
+        there = np.concatenate([np.arange(0), *(np.arange(*each[1:]) for each in left)])
+        items, first = np.unique(rows.item[there], return_index=True)
+        last = len(there) - 1 - np.unique(rows.item[there[::-1]], return_index=True)[1]
+        before = self._row_before[there[first]]
+        live = sorted(each for mine in old.slices for each in mine)
+        edges = np.array(live, np.int64).reshape(-1)
+        while len(void := np.nonzero(_outside(before, edges))[0]):
+            before[void] = self._row_before[before[void]]
+        before[before < 0] = rows.count
+        found = [before, there[last].astype(np.int32)]
+        return items.astype(np.int64), [Found(row, rows.kind[row]) for row in found]
+
+    @cached_property
+    def _row_before(self) -> Small:
+        """The row of the same item before each row, live or not; -1 where it is the first."""
+        order = np.argsort(self.rows.item, kind="stable").astype(np.int32)
+        item, before = self.rows.item[order], np.full(len(order), -1, np.int32)
+        again = np.nonzero(item[1:] == item[:-1])[0]
+        before[order[again + 1]] = order[again]
+        return before
+
+    def _moved(self, old: _View, new: _View) -> Bools:
+        """The kinds whose label is another one, or may be."""
         moved = old.names != new.names
         if old.contracts.versions != new.contracts.versions:
             moved |= old.depends | new.depends
+        return moved
+
+    def _touched(self, old: _View, new: _View) -> tuple[Ints, list[Found]]:
+        """The items of which anything may differ, and the last rows of each at both positions."""
+        one, two = self._last.at(old.slices), self._last.at(new.slices)
+        touched, moved = one.row != two.row, self._moved(old, new)
         if moved.any():
-            touched |= moved[new.last.kind]
+            touched |= moved[two.kind]
         if split_rows(self.rows, old.slices) != split_rows(self.rows, new.slices):
             touched |= self._split_codes(old) != self._split_codes(new)
-        return np.nonzero(touched)[0]
+        items = np.nonzero(touched)[0]
+        return items, [Found(each.row[items], each.kind[items]) for each in (one, two)]
 
-    def _side(self, view: _View, items: Ints) -> _Side:
+    def _side(self, view: _View, last: Found, items: Ints) -> _Side:
         """What a snapshot says of these items."""
-        last = Found(view.last.row[items], view.last.kind[items])
         kinds, names = self._labels(view, last, items)
         split = self._split_codes(view)[items] if self.rows.splits else np.zeros(len(items), int)
         return _Side(kinds, names, split, self._geometry(last.row))
@@ -305,6 +343,13 @@ def _all_but(kinds: NDArray[Any], hidden: Sequence[int]) -> Bools:
     for code in hidden[1:]:
         shown &= kinds != code
     return shown
+
+
+def _outside(rows: Small, edges: Ints) -> Bools:
+    """Which rows lie in none of the ranges, whose starts and stops ascend in turn; not those that
+    are none.
+    """
+    return (rows >= 0) & (np.searchsorted(edges, rows, side="right") % 2 == 0)
 
 
 def _decoded(codes: NDArray[Any], names: Sequence[str | None]) -> Any:
