@@ -67,10 +67,6 @@ class Sink(Protocol):
         """Begin anew, after one of `LATE` or any other error."""
         ...
 
-    def close(self) -> None:
-        """Release what it holds."""
-        ...
-
 
 class ViewSink:
     """Keeps rows in the view of a dataset, each piece in a transaction.
@@ -182,9 +178,6 @@ class CheckpointSink:
         """Go on from what is stored."""
         self._writer.forget()
 
-    def close(self) -> None:
-        """Nothing is held open."""
-
 
 class PassedOver:
     """A sink that others do not wait for. While what it writes to is away it is passed over; it is
@@ -235,10 +228,6 @@ class PassedOver:
     def renew(self) -> None:
         """Let the sink begin anew."""
         self._sink.renew()
-
-    def close(self) -> None:
-        """Release what the sink holds."""
-        self._sink.close()
 
     def _tried(self, act: Callable[[], Answer], otherwise: Answer) -> Answer:
         if self._away:

@@ -10,7 +10,16 @@ from pathlib import Path
 import click
 
 from ledger import Ledger
-from ledger.cli import as_json, note, open_ledger, print_json, print_table, settings, shared
+from ledger.cli import (
+    Progress,
+    as_json,
+    note,
+    open_ledger,
+    print_json,
+    print_table,
+    settings,
+    shared,
+)
 from ledger.errors import CorruptLog, VerificationFailed
 from ledger.reading import Proof
 from ledger.snapshot import Row
@@ -35,7 +44,11 @@ def verify(*, names: tuple[str, ...], as_json: bool) -> None:
     differs, or was tagged without a hash.
     """
     book = open_ledger()
-    proofs = list(book.verify(names or None))
+    proofs: list[Proof] = []
+    with Progress("Rebuilding versions", len(names or book.governance.tags)) as bar:
+        for proof in book.verify(names or None):
+            proofs.append(proof)
+            bar.advance(1)
     _say_versions(proofs, as_json=as_json)
     path = views_path(settings())
     kept = [] if names else [_looked_into(each, path, book) for each in verify_kept(book, path)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import signal
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,25 +80,25 @@ def _keep(
         from ledger.checkpoints.reader import Restorer
     sinks: list[Sink] = []
     restore: Restore | None = None
-    if views:
-        sinks.append(view := ViewSink(views_path(settings()), dataset))
-        restore = view.restore
-    if checkpoints:
-        store, writer = _checkpoints_of(dataset)
-        sink = CheckpointSink(writer)
-        sinks.append(PassedOver(sink) if views else sink)
-        restore = restore or Restorer(dataset, store)
-    until = ends(dataset)
-    behind = sum(
-        stop - min(sink.offset(partition) for sink in sinks)
-        for partition, stop in enumerate(until.labels)
-    )
-    group = group or group_of(dataset, _place(views=views))
-    with Progress("Catching up", behind) as bar:
-        work = Worker(dataset, sinks, group, restore, bar.advance)
-        work.run(lambda: not stopped() and not (once and work.reaches(until)))
-    for sink in sinks:
-        sink.close()
+    with ExitStack() as opened:
+        if views:
+            view = ViewSink(views_path(settings()), dataset)
+            opened.callback(view.close)
+            sinks, restore = [view], view.restore
+        if checkpoints:
+            store, writer = _checkpoints_of(dataset)
+            sink = CheckpointSink(writer)
+            sinks.append(PassedOver(sink) if views else sink)
+            restore = restore or Restorer(dataset, store)
+        until = ends(dataset)
+        behind = sum(
+            stop - min(sink.offset(partition) for sink in sinks)
+            for partition, stop in enumerate(until.labels)
+        )
+        group = group or group_of(dataset, _place(views=views))
+        with Progress("Catching up", behind) as bar:
+            work = Worker(dataset, sinks, group, restore, bar.advance)
+            work.run(lambda: not stopped() and not (once and work.reaches(until)))
 
 
 def _place(*, views: bool) -> str:
