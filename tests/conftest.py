@@ -10,7 +10,14 @@ from typing import NoReturn
 
 import pytest
 
-from tests.services import Broker, Registry, Unavailable, start_broker, start_registry
+from tests.services import (
+    Broker,
+    JavaBroker,
+    Registry,
+    Unavailable,
+    start_broker,
+    start_registry,
+)
 
 
 def unavailable(service: str, why: Unavailable) -> NoReturn:
@@ -30,6 +37,17 @@ def broker() -> Iterator[Broker]:
         unavailable("Kafka broker", e)
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="module")
+def own_broker() -> Iterator[JavaBroker]:
+    """A broker that a test may kill, if it starts it again."""
+    try:
+        started = JavaBroker()
+    except Unavailable as e:
+        unavailable("Kafka broker to kill", e)
+    with started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -23,21 +23,13 @@ FOREVER = PARTITION
 
 _ITEM = ("partition", "item_offset")
 _RECORD = ("partition", "record_id")
+_SAID = ("partition", "offset", "item_id", "record_id", "label", "unresolved", "contract")
+_SHOWN = ("geometry_type", "coordinates", "split", "attributes")
 ITEMS: Mapping[str, Any] = {
-    "partition": pl.Int32,
-    "offset": pl.Int64,
-    "item_id": pl.String,
-    "record_id": pl.String,
-    "label": pl.String,
-    "unresolved": pl.Int32,
-    "contract": pl.Int32,
-    "geometry_type": pl.String,
-    "coordinates": pl.List(pl.Float64),
-    "split": pl.String,
-    "attributes": pl.String,
-    "registered": pl.Int64,
-    "changed": pl.Int64,
-    "timestamp_ms": pl.Int64,
+    **{name: CHANGES[name] for name in (*_SAID, *_SHOWN)},
+    "registered": CHANGES["offset"],
+    "changed": CHANGES["offset"],
+    "timestamp_ms": CHANGES["timestamp_ms"],
 }
 CHANGED: Mapping[str, Any] = {
     name: kind for name, kind in CHANGES.items() if name in {"item_offset", "outcome", *ITEMS}

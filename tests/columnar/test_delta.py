@@ -14,7 +14,6 @@ pytest.importorskip("polars")
 pytest.importorskip("pyarrow")
 
 
-from ledger.codec import Codec
 from ledger.columnar import delta as rows
 from ledger.columnar.delta import SCHEMAS, Delta, delta
 from ledger.columnar.fold import ColumnarPartition
@@ -23,30 +22,15 @@ from ledger.core.contract import Unresolved
 from ledger.core.events import CorrectionProposed, CorrectionWithdrawn, ItemRegistered, LabelEvent
 from ledger.core.fold import PartitionFold
 from ledger.core.outcome import Outcome
-from ledger.logs.base import Batch, Topic
+from tests.columnar.batches import CODEC, batch_of
 from tests.columnar.test_equality import PATIENT, SIZES, SPECIAL, pieces
 from tests.core.history import Entry, History
 from tests.core.strategies import Plan, anything, play, wild_plans
-from tests.registries import MemoryRegistry
 
 few = settings(max_examples=60, deadline=None, print_blob=True, suppress_health_check=PATIENT)
 many = settings(few, max_examples=150)
-CODEC = Codec(MemoryRegistry())
 FRAMES = Delta._fields
 Row = dict[str, Any]
-
-
-def batch_of(entries: Sequence[Entry], partition: int = 0) -> Batch:
-    """The entries as the log gives them, each a second after the other."""
-    offsets = [entry.offset for entry in entries]
-    return Batch(
-        Topic.LABELS,
-        partition,
-        offsets,
-        [1000 * (offset + 1) for offset in offsets],
-        [entry.key for entry in entries],
-        [CODEC.encode(entry.event) for entry in entries],
-    )
 
 
 def expected_of(fold: PartitionFold, entry: Entry, epoch: int) -> dict[str, Row]:

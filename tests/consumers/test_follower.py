@@ -31,7 +31,7 @@ from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.logs.base import Batch, Log, Topic
-from tests.columnar.test_delta import CODEC, batch_of
+from tests.columnar.batches import CODEC, batch_of
 from tests.columnar.test_equality import PATIENT, SIZES, SPECIAL, pieces
 from tests.core.history import History, step
 from tests.core.strategies import Plan, play, wild_plans

@@ -29,17 +29,6 @@ PROPERTIES = json.dumps({"session.timeout.ms": str(1000 * SESSION_S)})
 
 
 @pytest.fixture
-def own_broker() -> Iterator[JavaBroker]:
-    """A broker to kill."""
-    try:
-        started = JavaBroker()
-    except Unavailable as e:
-        unavailable("Kafka broker to kill", e)
-    with started:
-        yield started
-
-
-@pytest.fixture
 def cluster() -> Iterator[JavaCluster]:
     """Three brokers to kill."""
     try:

@@ -12,10 +12,9 @@ import pytest
 from ledger.errors import ConfigurationError, CorruptLog, LedgerError, LogUnavailable
 from ledger.logs.base import Topic
 from ledger.logs.kafka import KafkaLog
-from tests.conftest import unavailable
 from tests.logs.places import LABELS, everything, message, numbered
 from tests.logs.waiting import NOWHERE, receive, until
-from tests.services import Broker, JavaBroker, Unavailable
+from tests.services import Broker, JavaBroker
 
 
 @pytest.fixture
@@ -29,17 +28,6 @@ def log(broker: Broker, dataset: str) -> Iterator[KafkaLog]:
     with KafkaLog(broker.bootstrap, dataset) as opened:
         opened.create(3)
         yield opened
-
-
-@pytest.fixture(scope="module")
-def own_broker() -> Iterator[JavaBroker]:
-    """A broker that a test may kill, if it starts it again."""
-    try:
-        started = JavaBroker()
-    except Unavailable as e:
-        unavailable("Kafka broker to kill", e)
-    with started:
-        yield started
 
 
 # ------------------------------------------------------------------------------ failures

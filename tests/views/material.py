@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from ledger.codec import Codec
 from ledger.columnar.delta import Delta, delta, empty
 from ledger.columnar.fold import ColumnarPartition
 from ledger.columnar.frame import Reader
 from ledger.dataset import Dataset
-from ledger.logs.base import Batch, Topic
 from ledger.logs.sqlite import SqliteLog
 from ledger.views.contract import Known
 from ledger.views.schema import TABLES
 from ledger.views.writer import ViewWriter
-from tests.core.history import Entry, History
-from tests.registries import MemoryRegistry
+from tests.columnar.batches import CODEC, batch_of
+from tests.core.history import History
 
-CODEC = Codec(MemoryRegistry())
 Content = dict[str, list[tuple[Any, ...]]]
 
 
@@ -33,19 +30,6 @@ def dataset_at(folder: Path, partitions: int) -> Dataset:
 def known_at(history: History, stop: int) -> Known:
     """Governance after `[0, stop)`."""
     return Known(stop, history.governed(stop))
-
-
-def batch_of(entries: Sequence[Entry], partition: int) -> Batch:
-    """The entries as the log gives them, each a second after the other."""
-    offsets = [entry.offset for entry in entries]
-    return Batch(
-        Topic.LABELS,
-        partition,
-        offsets,
-        [1000 * (offset + 1) for offset in offsets],
-        [entry.key for entry in entries],
-        [CODEC.encode(entry.event) for entry in entries],
-    )
 
 
 class Piece(NamedTuple):
