@@ -34,7 +34,7 @@ from ledger.replay import State
 def show(*, item: str, at: str, as_json: bool) -> None:
     """Show one item: label, geometry, split, text, corrections."""
     ledger = open_ledger()
-    state = state_of(ledger.dataset, record_of(item), ledger.resolve(at))
+    state = state_of(ledger.dataset, [record_of(item)], ledger.resolve(at))
     fields = _item_fields(state, item)
     if as_json:
         print_json(fields)

@@ -9,6 +9,7 @@ events between two of them are laid out together, so that each named position is
 - Governance follows, message by message, with its positions rewritten. A copy that was interrupted
   has no contract yet, and is seen to be none.
 - The `at` of a contract change becomes, in each partition, the first event that may name it.
+- A patch's frame becomes the least range between two cuts that holds it; no version cuts it.
 - `based_on`, which no fold reads, becomes the greatest named position below it.
 - Quarantine is left out: it names offsets of the source, and a worker on the copy derives it anew.
 - What was refused stays refused: a misplaced event is misplaced again, undecodable bytes stay
@@ -28,6 +29,8 @@ from ledger.core.events import (
     CorrectionProposed,
     Event,
     LabelEvent,
+    PatchDecided,
+    PatchProposed,
     RolledBack,
     VersionTagged,
 )
@@ -178,10 +181,21 @@ class _Copying:
 
     def _below(self, position: Position) -> Position:
         """The greatest named position within this one, in the copy."""
-        found = max(
-            (cut for cut in self.cuts if all(map(int.__le__, cut, position.labels))), key=sum
+        return Position(
+            self._cut_below(position.labels), self._governance_offset(position.governance)
         )
-        return Position(self.cuts[found], self._governance_offset(position.governance))
+
+    def _cut_below(self, labels: tuple[int, ...]) -> tuple[int, ...]:
+        """The greatest cut at or below these label offsets, in the copy."""
+        return self.cuts[
+            max((cut for cut in self.cuts if all(map(int.__le__, cut, labels))), key=sum)
+        ]
+
+    def _cut_above(self, labels: tuple[int, ...]) -> tuple[int, ...]:
+        """The least cut at or above these label offsets, in the copy."""
+        return self.cuts[
+            min((cut for cut in self.cuts if all(map(int.__ge__, cut, labels))), key=sum)
+        ]
 
     def _flush(self, batch: list[Message]) -> None:
         if batch:
@@ -218,6 +232,11 @@ class _Copying:
                 return replace(event, at=tuple(end if use is None else use for use, end in uses))
             case VersionTagged():
                 return replace(event, position=self._mapped(event.position))
+            case PatchProposed():
+                return replace(event, at=self._cut_below(event.at))
+            case PatchDecided():
+                start, at = self._cut_below(event.start), self._cut_above(event.at)
+                return replace(event, start=start, at=at)
             case RolledBack():
                 return replace(event, to=self._mapped(event.to), at=self._mapped(event.at))
             case _:

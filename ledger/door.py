@@ -1,9 +1,9 @@
 """The door: what comes from outside as JSON becomes an event, or is refused in words.
 
 Strict: no unknown field, no wrong type, no key twice, no NaN. What an author may leave out and is
-stamped here: `event_id`, `occurred_at`, `contract_version`, and the `at` of a contract change or a
-rollback. The coordinates that `errata log --json` prints with each event are known and left out,
-so that its lines can be appended again.
+stamped here: `event_id`, `occurred_at`, `contract_version`, and the `at` of a contract change, a
+patch or a rollback. The coordinates that `errata log --json` prints with each event are known and
+left out, so that its lines can be appended again.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from ledger.core.events import (
     EventQuarantined,
     Geometry,
     ItemRegistered,
+    PatchDecided,
+    PatchProposed,
     PolicyChanged,
     RolledBack,
 )
@@ -115,7 +117,7 @@ def admit(fields: Mapping[str, Any], stamps: Stamps) -> Event:
     given.setdefault("event_id", stamps.event_id)
     given.setdefault("occurred_at", stamps.occurred_at.isoformat())
     given.setdefault("contract_version", stamps.contract_version)
-    if issubclass(event_type, ContractChange):
+    if issubclass(event_type, ContractChange | PatchProposed | PatchDecided):
         given.setdefault("at", list(stamps.position.labels))
     elif event_type is RolledBack:
         given.setdefault("at", stamps.position.as_dict())

@@ -210,7 +210,7 @@ class Reading:
         """The correction with this id (ids are unique within a record)."""
         head = self.resolve()
         records = [record_id] if record_id else proposed_in(self.dataset, correction_id, head)
-        states = (state_of(self.dataset, each, head) for each in records)
+        states = (state_of(self.dataset, [each], head) for each in records)
         found = [
             correction
             for state in states

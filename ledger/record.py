@@ -1,4 +1,4 @@
-"""One record, found by its key.
+"""Some records, found by their keys.
 
 Records never touch each other, so what became of one follows from its own events alone. The rest
 of its partition is read over, without being decoded: several times as fast as folding it.
@@ -6,7 +6,9 @@ of its partition is read over, without being decoded: several times as fast as f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from typing import NamedTuple
 
 from ledger.codec import Undecodable
 from ledger.core.events import CorrectionProposed, LabelEvent
@@ -36,43 +38,74 @@ def fold_record(
 
     `observe` gets every entry with the record's key, and what became of it.
     """
-    partition = home_of(record_id, dataset)
-    fold = PartitionFold(governance.contracts, partition, dataset.partitions)
-    for span in governance.spans(partition, stop):
-        for entry in entries(dataset, record_id, span.start, span.stop):
-            if not isinstance(entry.event, LabelEvent):
-                outcome = Outcome.UNDECODABLE
-            elif span.live:
-                outcome = fold.apply(entry.offset, entry.key, entry.event)
-            else:
-                outcome = fold.void(entry.key, entry.event)
-            if observe is not None:
-                observe(entry, outcome)
-    return fold
+    chosen = _Chosen(dataset, governance, observe, None)
+    return chosen.fold(home_of(record_id, dataset), frozenset((record_id.encode(),)), stop)
 
 
-def state_of(dataset: Dataset, record_id: str, position: Position) -> State:
-    """The state at a closed position, of one record only."""
+def state_of(
+    dataset: Dataset,
+    records: Iterable[str],
+    position: Position,
+    observe: Observer | None = None,
+    leave_out: Callable[[LabelEvent], bool] | None = None,
+) -> State:
+    """The state at a closed position, of some records only, in one pass over the log.
+
+    Args:
+        dataset: what to read.
+        records: their ids.
+        position: closed, and within the log.
+        observe: called with every entry of theirs and what became of it.
+        leave_out: whether an event is passed over, as if it had never been appended.
+    """
     governance = fold_governance(dataset, position.governance)
-    home = home_of(record_id, dataset)
+    keys: list[set[bytes]] = [set() for _ in range(dataset.partitions)]
+    for record_id in records:
+        keys[home_of(record_id, dataset)].add(record_id.encode())
+    chosen = _Chosen(dataset, governance, observe, leave_out)
     folds = [
-        PartitionFold(governance.contracts, partition, dataset.partitions)
-        for partition in range(dataset.partitions)
+        chosen.fold(home, frozenset(keys[home]), stop) for home, stop in enumerate(position.labels)
     ]
-    folds[home] = fold_record(dataset, governance, record_id, position.labels[home])
     return State(position, governance, folds)
 
 
-def entries(dataset: Dataset, record_id: str, start: int, stop: int) -> Iterator[Entry]:
-    """The messages with the record's key at offsets `start <= offset < stop` of its partition."""
-    key, partition = record_id.encode(), home_of(record_id, dataset)
+class _Chosen(NamedTuple):
+    """How chosen records are folded."""
+
+    dataset: Dataset
+    governance: Governance
+    observe: Observer | None
+    leave_out: Callable[[LabelEvent], bool] | None
+
+    def fold(self, partition: int, keys: frozenset[bytes], stop: int) -> PartitionFold:
+        """The fold of the events with these keys below `stop` of the partition."""
+        fold = PartitionFold(self.governance.contracts, partition, self.dataset.partitions)
+        for span in self.governance.spans(partition, stop) if keys else ():
+            for entry in entries(self.dataset, partition, keys, span.start, span.stop):
+                if not isinstance(entry.event, LabelEvent):
+                    outcome = Outcome.UNDECODABLE
+                elif self.leave_out is not None and self.leave_out(entry.event):
+                    continue
+                elif span.live:
+                    outcome = fold.apply(entry.offset, entry.key, entry.event)
+                else:
+                    outcome = fold.void(entry.key, entry.event)
+                if self.observe is not None:
+                    self.observe(entry, outcome)
+        return fold
+
+
+def entries(
+    dataset: Dataset, partition: int, keys: frozenset[bytes], start: int, stop: int
+) -> Iterator[Entry]:
+    """The messages with these keys at offsets `start <= offset < stop` of a label partition."""
     for batch in dataset.log.read(Topic.LABELS, partition, start, stop):
-        for row in _rows(batch.keys, key):
+        for row in _rows(batch.keys, keys):
             event = dataset.codec.decode(batch.values[row])
             if not isinstance(event, (Undecodable, LabelEvent)):
                 event = Undecodable(f"{type(event).__name__} does not belong on labels")
             place = (Topic.LABELS, partition, batch.offsets[row], batch.timestamps_ms[row])
-            yield Entry(*place, key, event)
+            yield Entry(*place, batch.keys[row], event)
 
 
 def proposed_in(dataset: Dataset, correction_id: str, position: Position) -> list[str]:
@@ -92,8 +125,12 @@ def proposed_in(dataset: Dataset, correction_id: str, position: Position) -> lis
     return sorted(found)
 
 
-def _rows(keys: Sequence[bytes | None], key: bytes) -> Iterator[int]:
-    """Where the key stands. `index` compares in C, which a loop here would not."""
+def _rows(keys: Sequence[bytes | None], wanted: frozenset[bytes]) -> Iterator[int]:
+    """Where the keys stand. For a single one, `index` compares in C, which a loop would not."""
+    if len(wanted) > 1:
+        yield from (row for row, key in enumerate(keys) if key in wanted)
+        return
+    (key,) = wanted
     row = -1
     for _ in range(keys.count(key)):
         row = keys.index(key, row + 1)

@@ -136,7 +136,7 @@ _NOWHERE = Position((0,), 0)
 
 def _refuse_foreign(fields: Mapping[str, Any], partitions: int) -> None:
     """Refuse what another log's `errata log --json` gives and this log cannot mean."""
-    for name in ("at", "to", "position", "based_on"):
+    for name in ("at", "start", "to", "position", "based_on"):
         value = fields.get(name)
         labels = (
             cast("Mapping[str, Any]", value).get("labels") if isinstance(value, dict) else value

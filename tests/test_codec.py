@@ -36,6 +36,24 @@ EXAMPLES: list[dict[str, Any]] = [
     },
     {"type": "VersionTagged", "actor": "ann", "name": "v1", "position": ZERO, "content_hash": "ab"},
     {"type": "RolledBack", "actor": "ann", "to": ZERO, "at": ZERO, "reason": "r"},
+    {"type": "PatchProposed", "actor": "ann", "patch_id": "p", "sha256": "ab" * 32, "count": 2},
+    {"type": "PatchDecided", "actor": "bob", "patch_id": "p", "decision": "keep", "start": [0]},
+    {
+        "type": "ModelRegistered",
+        "actor": "ann",
+        "name": "m1",
+        "label_version": "v1",
+        "split_version": "test-v1",
+        "metrics": {"f1": 0.92},
+    },
+    {
+        "type": "WaiverGranted",
+        "actor": "ann",
+        "version": "v2",
+        "check": "orphan_classes",
+        "reason": "known",
+        "approved_by": "bob",
+    },
 ]
 for _example in EXAMPLES:
     for _extra in ("decision", "rationale"):

@@ -16,6 +16,8 @@ from ledger.core.position import Position
 
 GeometryType = Literal["bbox", "polygon", "span"]
 Decision = Literal["accept", "keep", "escalate"]
+Settlement = Literal["accept", "keep"]
+BulkKind = Literal["patch", "rollback", "burst"]
 CorrectionSource = Literal[
     "feedback", "patch", "audit", "annotator", "label_studio", "consensus", "rollback"
 ]
@@ -131,6 +133,10 @@ def _no_maps() -> dict[str, str]:
     return {}
 
 
+def _no_counts() -> dict[str, int]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaChanged(ContractChange):
     """Classes change: rename, then merge, then split, then add, then deprecate."""
@@ -155,7 +161,12 @@ class PolicyChanged(ContractChange):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionTagged(Event):
-    """A position gets a name and the SHA-256 of its canonical export."""
+    """A position gets a name and the SHA-256 of its canonical export.
+
+    `counts` holds the items of each class. Beside the `base`: `changed_by_class` the items that
+    differ by the class that they have now (or had, where they have none now), `changed_by_split`
+    the same by split (`""` for none), `class_deltas` how many more or fewer each class has.
+    """
 
     name: str
     position: Position
@@ -167,10 +178,13 @@ class VersionTagged(Event):
     patch_hashes: tuple[str, ...] = ()
     tool_versions: Mapping[str, str] = field(default_factory=_no_maps)
     guideline: str | None = None
-    counts: Mapping[str, int] = field(default_factory=dict[str, int])
+    counts: Mapping[str, int] = field(default_factory=_no_counts)
     checks: Mapping[str, str] = field(default_factory=_no_maps)
     waivers: tuple[str, ...] = ()
     test_version: str | None = None
+    changed_by_class: Mapping[str, int] = field(default_factory=_no_counts)
+    changed_by_split: Mapping[str, int] = field(default_factory=_no_counts)
+    class_deltas: Mapping[str, int] = field(default_factory=_no_counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +194,64 @@ class RolledBack(Event):
     to: Position
     at: Position
     reason: str | None = None
+    approved_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchProposed(Event):
+    """A bulk change opens: `count` corrections that carry `patch_id` follow, with ids derived from
+    it. `sha256` is that of the patch as JSON lines, `at` the label heads read before the append,
+    `base` the version that it was checked against, if it was a version.
+    """
+
+    patch_id: str
+    sha256: str
+    count: int
+    at: tuple[int, ...]
+    kind: BulkKind = "patch"
+    base: str | None = None
+    file: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchDecided(Event):
+    """A bulk change was settled as one thing: all votes that settle its corrections stand between
+    the label heads `start` and `at`. No version and no rollback may name a position in between.
+    """
+
+    patch_id: str
+    decision: Settlement
+    start: tuple[int, ...]
+    at: tuple[int, ...]
+    rationale: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRegistered(Event):
+    """A model was trained: on which labels, data and configuration, and what it measured.
+
+    `label_version` is a tagged version, `split_version` names the frozen splits (a version's
+    `test_version`), the hashes are hexadecimal, `base` is the model that it follows.
+    """
+
+    name: str
+    label_version: str
+    split_version: str | None = None
+    raw_data_hash: str | None = None
+    training_config_hash: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    base: str | None = None
+    notes: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaiverGranted(Event):
+    """A check may fail once: `check` of the release that will be named `version`."""
+
+    version: str
+    check: str
+    reason: str
     approved_by: str | None = None
 
 
@@ -209,6 +281,10 @@ GOVERNANCE_EVENTS: tuple[type[Event], ...] = (
     PolicyChanged,
     VersionTagged,
     RolledBack,
+    PatchProposed,
+    PatchDecided,
+    ModelRegistered,
+    WaiverGranted,
 )
 QUARANTINE_EVENTS: tuple[type[Event], ...] = (EventQuarantined,)
 EVENT_TYPES: Mapping[str, type[Event]] = {

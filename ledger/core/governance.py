@@ -26,6 +26,8 @@ Settled here, where the meaning leaves room:
 - A tag whose name is taken is a `duplicate`, or an `id_conflict` when it names something else; one
   whose position is not closed or does not fit the chain is a `bad_position`, as is a contract
   change whose `at` has another number of partitions.
+- A tag, `to` or `at` in the midst of a patch that was settled as one thing (see `register`) is no
+  position to name: `bad_position`, `bad_rollback`.
 - `to` equal to `at` would void nothing: `bad_rollback`.
 - Whoever writes governance names only what there is: the writer refuses a position beyond the
   log's end, for the fold cannot know the end, and judges what a foreign writer put there by what
@@ -50,6 +52,8 @@ from ledger.core.events import (
 )
 from ledger.core.outcome import Outcome
 from ledger.core.position import Position
+from ledger.core.register import HANDLERS as REGISTERED
+from ledger.core.register import Register, World
 
 FirstUse = Callable[[int, int, int, int], int | None]
 """`(partition, contract version, start, stop)`: the first offset in `[start, stop)` of a label
@@ -106,6 +110,7 @@ class Governance:
         self.rollbacks: list[Rollback] = []
         self.tags: dict[str, Tag] = {}
         self.named: list[Position] = []
+        self.register = Register()
         self.contracts = Contracts()
         self.live_rollbacks: list[Rollback] = []
 
@@ -125,6 +130,7 @@ class Governance:
         earlier.tags = {name: tag for name, tag in self.tags.items() if tag.offset < stop}
         named = [(tag.offset, [tag.event.position]) for tag in earlier.tags.values()]
         named += [(each.offset, [each.event.to, each.event.at]) for each in earlier.rollbacks]
+        earlier.register = self.register.prefix(stop)
         for _, positions in sorted(named, key=lambda pair: pair[0]):
             earlier.named += positions
         earlier._refresh()
@@ -191,6 +197,14 @@ class Governance:
     def fits_chain(self, position: Position) -> bool:
         """Whether the position is before or after every named one."""
         return all(position.comparable(other) for other in self.named)
+
+    def cuts(self, position: Position) -> list[str]:
+        """The patches that were settled as one thing and of which the position holds a part."""
+        return [
+            patch.event.patch_id
+            for patch in self.register.settled()
+            if patch.cut_by(position) and not self.void(patch.settled_at or 0)
+        ]
 
     def _refresh(self) -> None:
         """Derive what is live. From the last rollback backwards: one counts unless a later live
@@ -261,8 +275,15 @@ class Governance:
             len(position.labels) == self.partitions
             and position.governance <= offset
             and self.fits_chain(position)
+            and not self.cuts(position)
             and self.closed(position)
         )
+
+    def _registered(self, offset: int, event: Event) -> Outcome:
+        if not self.contracts.live(event.contract_version):
+            return Outcome.UNKNOWN_CONTRACT
+        world = World(self.contract, self.partitions, self.tags.__contains__)
+        return self.register.apply(offset, event, world)
 
 
 HANDLERS: Mapping[type[Event], Callable[[Governance, int, Event], Outcome]] = {
@@ -270,4 +291,5 @@ HANDLERS: Mapping[type[Event], Callable[[Governance, int, Event], Outcome]] = {
     PolicyChanged: Governance._contract_changed,  # pyright: ignore[reportPrivateUsage]
     VersionTagged: Governance._tagged,  # pyright: ignore[reportPrivateUsage]
     RolledBack: Governance._rolled_back,  # pyright: ignore[reportPrivateUsage]
+    **dict.fromkeys(REGISTERED, Governance._registered),  # pyright: ignore[reportPrivateUsage]
 }

@@ -26,6 +26,8 @@ class Outcome(StrEnum):
     CHANGED = "changed"
     TAGGED = "tagged"
     ROLLED_BACK = "rolled_back"
+    DECIDED = "decided"
+    GRANTED = "granted"
 
     VOID = "void"
     """A rollback took it back; earlier positions still read it."""
@@ -44,6 +46,8 @@ class Outcome(StrEnum):
     CLASS_NOT_IN_CONTRACT = "class_not_in_contract"
     BAD_POSITION = "bad_position"
     BAD_ROLLBACK = "bad_rollback"
+    UNKNOWN_PATCH = "unknown_patch"
+    UNKNOWN_VERSION = "unknown_version"
 
     @property
     def refused(self) -> bool:
@@ -65,14 +69,17 @@ _REASONS = {
     "contract or rolled back meanwhile; look at the status and try again",
     Outcome.DUPLICATE: "the same was said before",
     Outcome.ID_CONFLICT: "the id or name is taken by something else",
-    Outcome.BAD_POSITION: "the position is not closed, or neither before nor after every named one",
-    Outcome.BAD_ROLLBACK: "`to` and `at` must be closed, in this order, and each before or after "
-    "every named position",
+    Outcome.BAD_POSITION: "the position is not closed, neither before nor after every named one, "
+    "or in the midst of a patch that was applied as one thing",
+    Outcome.BAD_ROLLBACK: "`to` and `at` must be closed, in this order, each before or after "
+    "every named position, and neither in the midst of a patch that was applied as one thing",
     Outcome.UNKNOWN_CONTRACT: "its contract version is not in force",
     Outcome.SELF_REVIEW: "a second person decides",
     Outcome.ALREADY_DECIDED: "the correction is closed",
     Outcome.UNKNOWN_ITEM: "there is no such item",
     Outcome.UNKNOWN_CORRECTION: "there is no such correction",
+    Outcome.UNKNOWN_PATCH: "there is no such patch",
+    Outcome.UNKNOWN_VERSION: "there is no such version",
     Outcome.CLASS_NOT_IN_CONTRACT: "the contract has no such class, or it is deprecated",
 }
 REFUSALS = frozenset(_REASONS)

@@ -25,17 +25,23 @@ from ledger.core.events import (
     Geometry,
     ItemRegistered,
     LabelEvent,
+    ModelRegistered,
+    PatchDecided,
+    PatchProposed,
     PolicyChanged,
     ReviewDecided,
     RolledBack,
     SchemaChanged,
     VersionTagged,
+    WaiverGranted,
 )
 from ledger.core.position import Position
 
 _NUMBERS = {"bbox": 4, "span": 2}
 _LABELS = ("label", "from_label", "to_label", "split", "correction_id")
 _VERSION_NAME = re.compile(r"[^\x00-\x20\x7f;=,]{1,200}")
+_PLAIN_NAME = re.compile(r"[^\x00-\x20\x7f]{1,200}")
+_SHA256 = re.compile("[0-9a-f]{64}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _INT64 = 1 << 63
 
@@ -159,18 +165,59 @@ def _policy_changed(event: Any) -> Iterator[str]:
 
 def _version_tagged(event: Any) -> Iterator[str]:
     tag: VersionTagged = event
-    if not _VERSION_NAME.fullmatch(tag.name) or tag.name == "head":
+    yield from _version_name("name", tag.name)
+    yield from _position("position", tag.position)
+
+
+def _version_name(field: str, name: str) -> Iterator[str]:
+    if not _VERSION_NAME.fullmatch(name) or name == "head":
         yield (
-            f"name {tag.name!r} must have 1 to 200 characters without space, ';', '=' or ',', "
+            f"{field} {name!r} must have 1 to 200 characters without space, ';', '=' or ',', "
             "and not be 'head'"
         )
-    yield from _position("position", tag.position)
 
 
 def _rolled_back(event: Any) -> Iterator[str]:
     rollback: RolledBack = event
     yield from _position("to", rollback.to)
     yield from _position("at", rollback.at)
+
+
+def _patch_proposed(event: Any) -> Iterator[str]:
+    patch: PatchProposed = event
+    yield from _named("patch_id", patch.patch_id)
+    if not _SHA256.fullmatch(patch.sha256):
+        yield f"sha256 {patch.sha256!r} must be 64 hexadecimal digits in lower case"
+    if patch.count < 1:
+        yield f"count {patch.count} must be 1 or more"
+    yield from _offsets("at", patch.at)
+
+
+def _patch_decided(event: Any) -> Iterator[str]:
+    decided: PatchDecided = event
+    yield from _named("patch_id", decided.patch_id)
+    yield from _offsets("start", decided.start)
+    yield from _offsets("at", decided.at)
+
+
+def _model_registered(event: Any) -> Iterator[str]:
+    model: ModelRegistered = event
+    yield from _named("name", model.name)
+    yield from _version_name("label_version", model.label_version)
+    yield from _names("metrics", model.metrics)
+
+
+def _waiver_granted(event: Any) -> Iterator[str]:
+    waiver: WaiverGranted = event
+    yield from _version_name("version", waiver.version)
+    for name in ("check", "reason"):
+        if not getattr(waiver, name):
+            yield f"{name} is empty"
+
+
+def _named(field: str, name: str) -> Iterator[str]:
+    if not _PLAIN_NAME.fullmatch(name):
+        yield f"{field} {name!r} must have 1 to 200 characters without spaces"
 
 
 def _event_quarantined(event: Any) -> Iterator[str]:
@@ -220,5 +267,9 @@ OWN_RULES: Mapping[type[Event], Callable[[Any], Iterator[str]]] = {
     PolicyChanged: _policy_changed,
     VersionTagged: _version_tagged,
     RolledBack: _rolled_back,
+    PatchProposed: _patch_proposed,
+    PatchDecided: _patch_decided,
+    ModelRegistered: _model_registered,
+    WaiverGranted: _waiver_granted,
     EventQuarantined: _event_quarantined,
 }

@@ -29,11 +29,16 @@ from ledger.core.events import (
     Geometry,
     ItemRegistered,
     LabelEvent,
+    ModelRegistered,
+    PatchDecided,
+    PatchProposed,
     PolicyChanged,
     ReviewDecided,
     RolledBack,
     SchemaChanged,
+    Settlement,
     VersionTagged,
+    WaiverGranted,
 )
 from ledger.core.fold import Item, PartitionFold, Record
 from ledger.core.governance import Governance
@@ -476,6 +481,94 @@ class History:
                 contract_version=contract_version,
                 to=to,
                 at=at or self.head(),
+                approved_by=approved_by,
+            )
+        )
+
+    def patch(
+        self,
+        patch_id: str,
+        *,
+        count: int = 1,
+        sha256: str = "ab" * 32,
+        at: tuple[int, ...] | None = None,
+        by: str = "ann",
+    ) -> Entry:
+        """Open a bulk change."""
+        event_id, actor, occurred_at, contract_version = self._stamp(by, None, None)
+        return self.append(
+            PatchProposed(
+                event_id=event_id,
+                actor=actor,
+                occurred_at=occurred_at,
+                contract_version=contract_version,
+                patch_id=patch_id,
+                sha256=sha256,
+                count=count,
+                at=self.head().labels if at is None else at,
+            )
+        )
+
+    def settle(
+        self,
+        patch_id: str,
+        decision: Settlement = "accept",
+        *,
+        start: tuple[int, ...] | None = None,
+        at: tuple[int, ...] | None = None,
+        by: str = "bob",
+    ) -> Entry:
+        """Settle a bulk change, as of the head."""
+        event_id, actor, occurred_at, contract_version = self._stamp(by, None, None)
+        return self.append(
+            PatchDecided(
+                event_id=event_id,
+                actor=actor,
+                occurred_at=occurred_at,
+                contract_version=contract_version,
+                patch_id=patch_id,
+                decision=decision,
+                start=self.head().labels if start is None else start,
+                at=self.head().labels if at is None else at,
+            )
+        )
+
+    def model(
+        self,
+        name: str,
+        label_version: str,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        by: str = "ann",
+    ) -> Entry:
+        """Register a model."""
+        event_id, actor, occurred_at, contract_version = self._stamp(by, None, None)
+        return self.append(
+            ModelRegistered(
+                event_id=event_id,
+                actor=actor,
+                occurred_at=occurred_at,
+                contract_version=contract_version,
+                name=name,
+                label_version=label_version,
+                metrics=metrics or {},
+            )
+        )
+
+    def waive(
+        self, release: str, check: str, *, by: str = ADMIN, approved_by: str | None = APPROVER
+    ) -> Entry:
+        """Grant a waiver."""
+        event_id, actor, occurred_at, contract_version = self._stamp(by, None, None)
+        return self.append(
+            WaiverGranted(
+                event_id=event_id,
+                actor=actor,
+                occurred_at=occurred_at,
+                contract_version=contract_version,
+                version=release,
+                check=check,
+                reason="known",
                 approved_by=approved_by,
             )
         )

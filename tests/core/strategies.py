@@ -21,11 +21,15 @@ from ledger.core.events import (
     Geometry,
     ItemRegistered,
     LabelEvent,
+    ModelRegistered,
+    PatchDecided,
+    PatchProposed,
     PolicyChanged,
     ReviewDecided,
     RolledBack,
     SchemaChanged,
     VersionTagged,
+    WaiverGranted,
 )
 from ledger.core.partitioner import partition_of
 from ledger.core.position import Position
@@ -187,6 +191,27 @@ class RollBack:
 
 
 @dataclass(frozen=True)
+class File:
+    """Something for the register: a patch opened or settled, a model, a waiver."""
+
+    what: str
+    back: int
+    by: str
+
+    def play(self, history: History) -> None:
+        match self.what:
+            case "patch":
+                history.patch("p", by=self.by)
+            case "settle":
+                start = checkpoint(history, self.back).labels
+                history.settle("p", start=start, by=self.by)
+            case "model":
+                history.model("m", "v1", by=self.by)
+            case _:
+                history.waive("v1", "area", by=self.by)
+
+
+@dataclass(frozen=True)
 class Wreck:
     """A rollback or tag with a torn position: `cut` label events short of a checkpoint."""
 
@@ -296,6 +321,12 @@ policies = st.builds(
 )
 tags = st.builds(Tag, name=st.sampled_from(["v1", "v2", "v3"]), back=st.integers(0, 9))
 rollbacks = st.builds(RollBack, back=BACK, approved_by=st.sampled_from(["ada"] * 6 + ["max"]))
+papers = st.builds(
+    File,
+    what=st.sampled_from(["patch", "settle", "model", "waive"]),
+    back=st.integers(0, 9),
+    by=BY,
+)
 redeliveries = st.builds(Redeliver, which=st.integers(0, 99))
 changes = st.one_of(schemas, policies)
 
@@ -353,7 +384,7 @@ ordinary: st.SearchStrategy[Plan] = st.one_of(
     additions(),
     alone(proposals),
     alone(st.one_of(decisions, schemas, policies)),
-    alone(st.one_of(tags, rollbacks, rollbacks)),
+    alone(st.one_of(tags, rollbacks, rollbacks, papers)),
 )
 
 
@@ -421,9 +452,10 @@ _COMMON: dict[str, st.SearchStrategy[Any]] = {
     "occurred_at": _MOMENTS,
     "contract_version": _SMALL,
 }
+_AT = st.lists(_SMALL, max_size=3).map(tuple)
 _CHANGE = _COMMON | {
     "version": _SMALL,
-    "at": st.lists(_SMALL, max_size=3).map(tuple),
+    "at": _AT,
     "approved_by": st.one_of(st.none(), BY),
 }
 
@@ -480,6 +512,26 @@ def _any_event() -> st.SearchStrategy[Event]:
         ),
         st.builds(
             RolledBack, **_COMMON, to=_POSITIONS, at=_POSITIONS, approved_by=st.one_of(null, BY)
+        ),
+        st.builds(
+            PatchProposed, **_COMMON, patch_id=_IDS, sha256=st.just("ab" * 32), count=_SMALL, at=_AT
+        ),
+        st.builds(
+            PatchDecided,
+            **_COMMON,
+            patch_id=_IDS,
+            decision=st.sampled_from(["accept", "keep"]),
+            start=_AT,
+            at=_AT,
+        ),
+        st.builds(ModelRegistered, **_COMMON, name=_IDS, label_version=_IDS),
+        st.builds(
+            WaiverGranted,
+            **_COMMON,
+            version=_IDS,
+            check=_NAMES,
+            reason=_NAMES,
+            approved_by=st.one_of(null, BY),
         ),
     )
 

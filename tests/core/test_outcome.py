@@ -4,7 +4,8 @@ from ledger.core.outcome import Outcome
 
 NO_REFUSALS = {
     "registered", "filled", "proposed", "voted", "escalated", "applied", "stale", "kept",
-    "withdrawn", "changed", "tagged", "rolled_back", "void",
+    "withdrawn", "changed", "tagged", "rolled_back", "decided",
+    "granted", "void",
 }  # fmt: skip
 
 
@@ -24,4 +25,5 @@ def test_the_refusals_of_the_design_have_their_names():
         "undecodable", "misplaced", "unknown_contract", "version_conflict", "unknown_correction",
         "already_decided", "self_review", "not_permitted", "duplicate", "id_conflict",
         "unknown_item", "class_not_in_contract", "bad_rollback",
+        "unknown_patch", "unknown_version",
     } <= {outcome.value for outcome in Outcome if outcome.refused}  # fmt: skip
