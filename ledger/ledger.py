@@ -151,7 +151,7 @@ class Ledger(Reading):
         if known.item and known.label == to and to_geometry in (None, geometry):
             raise InvalidRequest(f"the label of item {item_id!r} is {label_text(to)} already")
         correction_id = new_id()
-        outcome = self._say(
+        outcome = self.say(
             {
                 "type": "CorrectionProposed",
                 "correction_id": correction_id,
@@ -173,7 +173,7 @@ class Ledger(Reading):
         self, names: Iterable[str], *, actor: str, approved_by: str | None = None
     ) -> Outcome:
         """Add classes to the contract, as one change."""
-        return self._govern(
+        return self.govern(
             {
                 "type": "SchemaChanged",
                 "version": self.governance.highest_version + 1,
@@ -193,7 +193,7 @@ class Ledger(Reading):
     ) -> Outcome:
         """Take an open correction of one's own back."""
         proposal = self.find_correction(correction_id, record_id).proposal
-        return self._say(
+        return self.say(
             {
                 "type": "CorrectionWithdrawn",
                 "correction_id": correction_id,
@@ -215,7 +215,7 @@ class Ledger(Reading):
     ) -> Outcome:
         """Vote on a correction; the outcome says what the vote did."""
         proposal = self.find_correction(correction_id, record_id).proposal
-        return self._say(
+        return self.say(
             {
                 "type": "ReviewDecided",
                 "correction_id": correction_id,
@@ -247,7 +247,7 @@ class Ledger(Reading):
         base = max(
             older, key=lambda tag: (sum(tag.position.labels), tag.position.governance), default=None
         )
-        self._govern(
+        self.govern(
             {
                 "type": "VersionTagged",
                 "name": name,
@@ -312,10 +312,10 @@ class Ledger(Reading):
                 "approved_by": approved_by,
                 "reason": reason,
             }
-            outcome = self._govern(fields, retry=tries < _ROLLBACK_TRIES)
+            outcome = self.govern(fields, retry=tries < _ROLLBACK_TRIES)
         return self.resolve()
 
-    def _say(self, fields: dict[str, Any]) -> Outcome:
+    def say(self, fields: dict[str, Any]) -> Outcome:
         """Append one label event, unless the fold would refuse it, and tell what became of it."""
         event = self._writer.stamp(fields)
         assert isinstance(event, LabelEvent)
@@ -326,7 +326,7 @@ class Ledger(Reading):
             return outcome
         return self.outcome(*self._writer.append([event]).places[0])
 
-    def _govern(self, fields: dict[str, Any], *, retry: bool = False) -> Outcome:
+    def govern(self, fields: dict[str, Any], *, retry: bool = False) -> Outcome:
         """Append one governance event, unless the fold would refuse it."""
         event = self._writer.stamp(fields)
         end = self.dataset.log.ends(Topic.GOVERNANCE)[0]

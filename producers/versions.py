@@ -1,4 +1,4 @@
-"""`errata tag` and `rollback`: name a position, go back to one."""
+"""`errata tag`: name a position."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from ledger.cli import (
     at_position,
     note,
     open_ledger,
-    position_fields,
     print_json,
     print_table,
     shared,
@@ -66,27 +65,3 @@ def _list(tags: list[VersionTagged], *, as_json: bool) -> None:
         note("no version is tagged")
         return
     print_table(rows, ["version", "position", "sha256", "by"])
-
-
-@click.command()
-@shared
-@click.option("--to", required=True, metavar="POSITION", help="The position to go back to.")
-@click.option("--reason", required=True, help="Why.")
-@click.option("--approved-by", metavar="WHO", help="The second person.")
-@acting
-@as_json
-def rollback(
-    *, to: str, reason: str, approved_by: str | None, actor: str | None, as_json: bool
-) -> None:
-    """Go back to a position, with one event.
-
-    The position reached is printed. Everything that came after the one given stays in the log and
-    is void from here on; older positions still read it, and a rollback can be rolled back itself.
-    """
-    ledger = open_ledger()
-    position = ledger.rollback(to, actor=who(actor), approved_by=approved_by, reason=reason)
-    if as_json:
-        print_json(position_fields(position))
-    else:
-        note(f"rolled back to {to}")
-        click.echo(position.text())
