@@ -1,4 +1,4 @@
-"""The thresholds that a contract may set (`PolicyChanged.thresholds`), with what they are without it.
+"""The thresholds that a contract may set (`PolicyChanged.thresholds`), and what holds without them.
 
 A release is checked against them before its tag, and `errata gate` before a training or a
 deployment. Shares are between 0 and 1. A threshold without a default asks nothing until it is set.
