@@ -271,3 +271,14 @@ class Contracts:
                 if label in mapping.split:
                     return True
         return False
+
+    def becomes(self, label: str, since: int, until: int) -> tuple[str, ...]:
+        """Every class that items of a class of `since` may have under the later contract `until`,
+        whatever their attributes are; a split's parts in its order.
+        """
+        found = (label,)
+        for mapping in self._mappings:
+            if since < mapping.version <= until:
+                parts = (mapping.split.get(name, (name,)) for name in map(mapping.name, found))
+                found = tuple(dict.fromkeys(part for each in parts for part in each))
+        return found

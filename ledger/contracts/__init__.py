@@ -1,0 +1,1 @@
+"""The labeling contract as people change it: mapping files, dry runs, history."""

@@ -1,0 +1,329 @@
+"""Whether the metrics of two versions may be compared, and after which renaming.
+
+    from ledger import Ledger
+    from ledger.remap import compare
+
+    found = compare(Ledger.open("sqlite:///animals.db", "animals"), "labels-v1.0", "labels-v2.0")
+    found.verdict                                 # 'fair_after_remap'
+    found.remap.aggregate_for_old                 # {'dog': ('dog_small', 'dog_large')}
+    found.remap.apply(["cat", "dog_large"])       # ['cat', 'dog']
+
+Two things decide. *Classes*: a class of one version is followed to those it became in the other
+one; classes that meet on the way are one *common class*, the finest that both versions can tell.
+A class that is one to one is called as in the old version, a split one too, and merged ones as in
+the new version. *Labels*: where labels of a split differ by more than that, the two versions
+measure against different truths, and results on that split compare only when both models are
+measured on the same version. Labels for training may differ: they are what a version is made for.
+
+Settled here: versions of which one stands under a contract that a rollback took back are compared
+by way of the last contract that both have; a class added again after that is the same one when
+name, meaning and anchor are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import takewhile
+from typing import Literal
+
+from ledger.contracts.relabel import by_split, counts, difference
+from ledger.core.contract import ClassState
+from ledger.core.events import SchemaChanged
+from ledger.core.governance import Governance
+from ledger.core.position import Position
+from ledger.errors import InvalidRequest
+from ledger.reading import HEAD, Reading, Where
+
+Verdict = Literal["fair", "fair_after_remap", "not_fair"]
+Side = Literal["old", "new"]
+_WORSE: tuple[Verdict, ...] = ("fair", "fair_after_remap", "not_fair")
+TRAINING = frozenset({"train", "training"})
+"""Splits that nothing is measured on."""
+
+
+@dataclass(frozen=True)
+class Remap:
+    """The names under which two versions can be compared: those of their common classes.
+
+    Attributes:
+        aggregate_for_old: common class to the new classes that count as it; only where they
+            are not just the same name.
+        aggregate_for_new: common class to the old classes that count as it, likewise.
+    """
+
+    aggregate_for_old: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict[str, tuple[str, ...]]
+    )
+    aggregate_for_new: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict[str, tuple[str, ...]]
+    )
+
+    def apply(self, labels: Iterable[str], side: Side | None = None) -> list[str]:
+        """Labels or predictions, named by the common classes; an unknown name stays.
+
+        Args:
+            labels: names of classes of the old version or of the new one.
+            side: which of the two. Needed only for a name that means something else in each.
+
+        Raises:
+            InvalidRequest: a name means two things, and `side` is not given.
+        """
+        labels = list(labels)
+        old, new = _inverse(self.aggregate_for_new), _inverse(self.aggregate_for_old)
+        if side is not None:
+            names = old if side == "old" else new
+            return [names.get(label, label) for label in labels]
+        common = self.aggregate_for_old.keys() | self.aggregate_for_new.keys()
+        names = {**old, **new}
+        two = {each for each in names.keys() & common if not (each in old and each in new)}
+        two |= {each for each in old.keys() & new.keys() if old[each] != new[each]}
+        for label in labels:
+            if label in two:
+                raise InvalidRequest(
+                    f"class {label!r} of the old version is another one than that of the new; say "
+                    "of which the labels are (side='old' or side='new')"
+                )
+        return [names.get(label, label) for label in labels]
+
+    def as_dict(self) -> dict[str, dict[str, list[str]]]:
+        """As a file says it: `{"aggregate_for_old": {...}}`, and `aggregate_for_new` if any."""
+        old = {name: list(names) for name, names in self.aggregate_for_old.items()}
+        new = {name: list(names) for name, names in self.aggregate_for_new.items()}
+        return {"aggregate_for_old": old, **({"aggregate_for_new": new} if new else {})}
+
+
+def _inverse(aggregate: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Each name that is not its common class's own, with that class."""
+    return {name: to for to, names in aggregate.items() for name in names if name != to}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Whether results of models on two versions compare.
+
+    Attributes:
+        old: the one version, as it was asked for.
+        new: the other one.
+        verdict: the worst of the splits that something is measured on.
+        reasons: why, a sentence each; they name neither version nor offsets.
+        remap: how to name labels and predictions first.
+        changed_by_split: how many items of each split (`""` for none) differ in label or geometry
+            beyond the names, or are in one version only.
+        by_split: the verdict for results on each split that there is, training included.
+    """
+
+    old: str
+    new: str
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    remap: Remap
+    changed_by_split: Mapping[str, int]
+    by_split: Mapping[str, Verdict]
+
+
+def compare(book: Reading, old: Where, new: Where = HEAD) -> Comparison:
+    """Whether, and how, metrics at two positions compare.
+
+    Args:
+        book: the ledger.
+        old: what was measured on first: a version's name, or any other position.
+        new: what it is to be compared with.
+    """
+    positions = book.resolve(old), book.resolve(new)
+    before, after = (book.governance.prefix(each.governance) for each in positions)
+    bonds = _bonds(before, after)
+    remap = Remap(
+        {bond.name: bond.new for bond in bonds if bond.new != (bond.name,)},
+        {bond.name: bond.old for bond in bonds if bond.old and bond.old != (bond.name,)},
+    )
+    one, two = (book.snapshot(each) for each in positions)
+    if remap == Remap():
+        differing = book.diff(*positions)
+    else:
+        differing = difference(
+            one, two, _inverse(remap.aggregate_for_new), _inverse(remap.aggregate_for_old)
+        )
+    changed = by_split(differing)
+    straight: Verdict = "fair" if all(bond.one_to_one for bond in bonds) else "fair_after_remap"
+    splits = {split for each in (one, two) for _, split in counts(each)}
+    verdicts: dict[str, Verdict] = {
+        split: "not_fair" if changed.get(split) else straight for split in sorted(splits)
+    }
+    measured = [verdict for split, verdict in verdicts.items() if split not in TRAINING]
+    shared = any(bond.old and bond.new for bond in bonds)
+    verdict: Verdict = max([straight, *measured], key=_WORSE.index) if shared else "not_fair"
+    reasons = (*_about_classes(bonds), *_about_splits(changed, verdicts))
+    if _live(before) != _live(after)[: len(_live(before))]:
+        reasons = (_BY_WAY, *reasons)
+    return Comparison(_text(old), _text(new), verdict, reasons, remap, changed, verdicts)
+
+
+_BY_WAY = (
+    "the contract of the old version does not lead to that of the new one (a rollback took it "
+    "back, or it is the later one): classes are compared by way of the last contract of both"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bond:
+    """One common class: its name, and the classes of each version that count as it."""
+
+    name: str
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+
+    @property
+    def one_to_one(self) -> bool:
+        return len(self.old) <= 1 and len(self.new) <= 1
+
+
+def _live(governance: Governance) -> list[int]:
+    """The places of the schema changes that no rollback voids."""
+    return [
+        change.offset
+        for change in governance.changes
+        if isinstance(change.event, SchemaChanged) and not governance.void(change.offset)
+    ]
+
+
+def _bonds(before: Governance, after: Governance) -> list[_Bond]:
+    """The common classes, those of the old contract first, in its order."""
+    pairs = zip(_live(before), _live(after), strict=False)
+    shared = {mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)}
+    since = max((each.event.version for each in before.changes if each.offset in shared), default=0)
+    groups = _Groups()
+    old, new = before.contract.classes, after.contract.classes
+    for name in before.contracts.at(since).classes:
+        groups.meet(
+            before.contracts.becomes(name, since, before.contract.version),
+            after.contracts.becomes(name, since, after.contract.version),
+        )
+    for name in dict.fromkeys([*old, *new]):
+        mine = (name,) if name in old and ("old", name) not in groups else ()
+        theirs = (name,) if name in new and ("new", name) not in groups else ()
+        if mine and theirs and not _same(old[name], new[name]):
+            groups.meet(mine, ())
+            groups.meet((), theirs)
+        elif mine or theirs:
+            groups.meet(mine, theirs)
+    here, there = ({name: i for i, name in enumerate(classes)} for classes in (old, new))
+    found = [
+        (tuple(sorted(mine, key=here.__getitem__)), tuple(sorted(theirs, key=there.__getitem__)))
+        for mine, theirs in groups.each()
+    ]
+    end = len(here)
+    found.sort(key=lambda pair: here[pair[0][0]] if pair[0] else end + there[pair[1][0]])
+    return _named(found)
+
+
+def _same(one: ClassState, two: ClassState) -> bool:
+    return (one.meaning, one.anchor) == (two.meaning, two.anchor)
+
+
+class _Groups:
+    """Classes of two contracts, known by side and name; those that ever met are one group."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[Side, str], list[tuple[Side, str]]] = {}
+
+    def __contains__(self, known: tuple[Side, str]) -> bool:
+        return known in self._of
+
+    def meet(self, old: Iterable[str], new: Iterable[str]) -> None:
+        """These classes are one group, with all that they met before."""
+        joined: list[tuple[Side, str]] = []
+        sides: tuple[tuple[Side, Iterable[str]], ...] = (("old", old), ("new", new))
+        for each in [(side, name) for side, names in sides for name in names]:
+            group = self._of.setdefault(each, [each])
+            if group is not joined:
+                joined += group
+                self._of.update((member, joined) for member in group)
+
+    def each(self) -> Iterator[tuple[list[str], list[str]]]:
+        """Every group, as the names of each side."""
+        for group in {id(group): group for group in self._of.values()}.values():
+            old = [name for side, name in group if side == "old"]
+            yield old, [name for side, name in group if side == "new"]
+
+
+def _named(groups: Sequence[tuple[tuple[str, ...], tuple[str, ...]]]) -> list[_Bond]:
+    """Each group under a name of its own: a single old class's comes first, so that no other one
+    takes it.
+    """
+    taken = {old[0] for old, _ in groups if len(old) == 1}
+    made: list[_Bond] = []
+    for old, new in groups:
+        if len(old) == 1:
+            made.append(_Bond(old[0], old, new))
+            continue
+        name = new[0] if len(new) == 1 else "+".join(old)
+        while name in taken:
+            name += " (new)"
+        taken.add(name)
+        made.append(_Bond(name, old, new))
+    return made
+
+
+def _about_classes(bonds: Iterable[_Bond]) -> Iterator[str]:
+    """What happened to each class that is not simply there in both."""
+    plain = True
+    for bond in bonds:
+        old, new = _list(bond.old), _list(bond.new)
+        match len(bond.old), len(bond.new):
+            case 1, 1 if bond.old == bond.new:
+                continue
+            case 1, 1:
+                yield f"{old} is called {new} now: the same class, one to one"
+            case 0, _:
+                yield f"{new} is new: no class of the old version counts as it"
+            case _, 0:
+                yield f"{old} has no class of the new version that counts as it"
+            case 1, _:
+                yield f"{old} is told apart into {new}: count them together as {bond.name!r}"
+            case _, 1:
+                yield f"{old} are one class now, {new}: count them together"
+            case _:
+                yield f"{old} became {new} crosswise: count all of them together as {bond.name!r}"
+        plain = False
+    if plain:
+        yield "the classes are the same"
+
+
+def _about_splits(changed: Mapping[str, int], verdicts: Mapping[str, Verdict]) -> Iterator[str]:
+    for split, verdict in verdicts.items():
+        count = changed.get(split, 0)
+        where = f"split {split!r}" if split else "items without a split"
+        if not count:
+            yield f"{where}: no label changed, {_SAYS[verdict]}"
+            continue
+        items = "1 item differs" if count == 1 else f"{count} items differ"
+        what = (
+            "nothing is measured on it, so that this is no matter of fairness"
+            if split in TRAINING
+            else "results on it compare only if both models are measured on the same version"
+        )
+        yield f"{where}: {items}; {what}"
+
+
+_SAYS: Mapping[Verdict, str] = {
+    "fair": "results on it compare as they are",
+    "fair_after_remap": "results on it compare after the remap",
+    "not_fair": "",
+}
+
+
+def _list(names: Sequence[str]) -> str:
+    *most, last = map(repr, names) if names else [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _text(where: Where) -> str:
+    match where:
+        case Position():
+            return where.text()
+        case datetime():
+            return where.isoformat()
+        case _:
+            return where
