@@ -25,19 +25,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import takewhile
 from typing import Literal
 
+from ledger.contracts.common import Bond, Side, bonds, leads_to
 from ledger.contracts.relabel import by_split, counts, difference
-from ledger.core.contract import ClassState
-from ledger.core.events import SchemaChanged
-from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.errors import InvalidRequest
 from ledger.reading import HEAD, Reading, Where
 
 Verdict = Literal["fair", "fair_after_remap", "not_fair"]
-Side = Literal["old", "new"]
 _WORSE: tuple[Verdict, ...] = ("fair", "fair_after_remap", "not_fair")
 TRAINING = frozenset({"train", "training"})
 """Splits that nothing is measured on."""
@@ -133,10 +129,10 @@ def compare(book: Reading, old: Where, new: Where = HEAD) -> Comparison:
     """
     positions = book.resolve(old), book.resolve(new)
     before, after = (book.governance.prefix(each.governance) for each in positions)
-    bonds = _bonds(before, after)
+    common = bonds(before, after)
     remap = Remap(
-        {bond.name: bond.new for bond in bonds if bond.new != (bond.name,)},
-        {bond.name: bond.old for bond in bonds if bond.old and bond.old != (bond.name,)},
+        {bond.name: bond.new for bond in common if bond.new != (bond.name,)},
+        {bond.name: bond.old for bond in common if bond.old and bond.old != (bond.name,)},
     )
     one, two = (book.snapshot(each) for each in positions)
     if remap == Remap():
@@ -146,16 +142,16 @@ def compare(book: Reading, old: Where, new: Where = HEAD) -> Comparison:
             one, two, _inverse(remap.aggregate_for_new), _inverse(remap.aggregate_for_old)
         )
     changed = by_split(differing)
-    straight: Verdict = "fair" if all(bond.one_to_one for bond in bonds) else "fair_after_remap"
+    straight: Verdict = "fair" if all(bond.one_to_one for bond in common) else "fair_after_remap"
     splits = {split for each in (one, two) for _, split in counts(each)}
     verdicts: dict[str, Verdict] = {
         split: "not_fair" if changed.get(split) else straight for split in sorted(splits)
     }
     measured = [verdict for split, verdict in verdicts.items() if split not in TRAINING]
-    shared = any(bond.old and bond.new for bond in bonds)
+    shared = any(bond.old and bond.new for bond in common)
     verdict: Verdict = max([straight, *measured], key=_WORSE.index) if shared else "not_fair"
-    reasons = (*_about_classes(bonds), *_about_splits(changed, verdicts))
-    if _live(before) != _live(after)[: len(_live(before))]:
+    reasons = (*_about_classes(common), *_about_splits(changed, verdicts))
+    if not leads_to(before, after):
         reasons = (_BY_WAY, *reasons)
     return Comparison(_text(old), _text(new), verdict, reasons, remap, changed, verdicts)
 
@@ -166,110 +162,10 @@ _BY_WAY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Bond:
-    """One common class: its name, and the classes of each version that count as it."""
-
-    name: str
-    old: tuple[str, ...]
-    new: tuple[str, ...]
-
-    @property
-    def one_to_one(self) -> bool:
-        return len(self.old) <= 1 and len(self.new) <= 1
-
-
-def _live(governance: Governance) -> list[int]:
-    """The places of the schema changes that no rollback voids."""
-    return [
-        change.offset
-        for change in governance.changes
-        if isinstance(change.event, SchemaChanged) and not governance.void(change.offset)
-    ]
-
-
-def _bonds(before: Governance, after: Governance) -> list[_Bond]:
-    """The common classes, those of the old contract first, in its order."""
-    pairs = zip(_live(before), _live(after), strict=False)
-    shared = {mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)}
-    since = max((each.event.version for each in before.changes if each.offset in shared), default=0)
-    groups = _Groups()
-    old, new = before.contract.classes, after.contract.classes
-    for name in before.contracts.at(since).classes:
-        groups.meet(
-            before.contracts.becomes(name, since, before.contract.version),
-            after.contracts.becomes(name, since, after.contract.version),
-        )
-    for name in dict.fromkeys([*old, *new]):
-        mine = (name,) if name in old and ("old", name) not in groups else ()
-        theirs = (name,) if name in new and ("new", name) not in groups else ()
-        if mine and theirs and not _same(old[name], new[name]):
-            groups.meet(mine, ())
-            groups.meet((), theirs)
-        elif mine or theirs:
-            groups.meet(mine, theirs)
-    here, there = ({name: i for i, name in enumerate(classes)} for classes in (old, new))
-    found = [
-        (tuple(sorted(mine, key=here.__getitem__)), tuple(sorted(theirs, key=there.__getitem__)))
-        for mine, theirs in groups.each()
-    ]
-    end = len(here)
-    found.sort(key=lambda pair: here[pair[0][0]] if pair[0] else end + there[pair[1][0]])
-    return _named(found)
-
-
-def _same(one: ClassState, two: ClassState) -> bool:
-    return (one.meaning, one.anchor) == (two.meaning, two.anchor)
-
-
-class _Groups:
-    """Classes of two contracts, known by side and name; those that ever met are one group."""
-
-    def __init__(self) -> None:
-        self._of: dict[tuple[Side, str], list[tuple[Side, str]]] = {}
-
-    def __contains__(self, known: tuple[Side, str]) -> bool:
-        return known in self._of
-
-    def meet(self, old: Iterable[str], new: Iterable[str]) -> None:
-        """These classes are one group, with all that they met before."""
-        joined: list[tuple[Side, str]] = []
-        sides: tuple[tuple[Side, Iterable[str]], ...] = (("old", old), ("new", new))
-        for each in [(side, name) for side, names in sides for name in names]:
-            group = self._of.setdefault(each, [each])
-            if group is not joined:
-                joined += group
-                self._of.update((member, joined) for member in group)
-
-    def each(self) -> Iterator[tuple[list[str], list[str]]]:
-        """Every group, as the names of each side."""
-        for group in {id(group): group for group in self._of.values()}.values():
-            old = [name for side, name in group if side == "old"]
-            yield old, [name for side, name in group if side == "new"]
-
-
-def _named(groups: Sequence[tuple[tuple[str, ...], tuple[str, ...]]]) -> list[_Bond]:
-    """Each group under a name of its own: a single old class's comes first, so that no other one
-    takes it.
-    """
-    taken = {old[0] for old, _ in groups if len(old) == 1}
-    made: list[_Bond] = []
-    for old, new in groups:
-        if len(old) == 1:
-            made.append(_Bond(old[0], old, new))
-            continue
-        name = new[0] if len(new) == 1 else "+".join(old)
-        while name in taken:
-            name += " (new)"
-        taken.add(name)
-        made.append(_Bond(name, old, new))
-    return made
-
-
-def _about_classes(bonds: Iterable[_Bond]) -> Iterator[str]:
+def _about_classes(common: Iterable[Bond]) -> Iterator[str]:
     """What happened to each class that is not simply there in both."""
     plain = True
-    for bond in bonds:
+    for bond in common:
         old, new = _list(bond.old), _list(bond.new)
         match len(bond.old), len(bond.new):
             case 1, 1 if bond.old == bond.new:
