@@ -70,7 +70,7 @@ def snapshot(
                 **position_fields(taken.position),
                 "sha256": taken.sha256,
                 "items": len(taken),
-                "contract_version": taken.contract_version,
+                "contract_version": taken.contract.version,
                 "labels": dict(taken.labels()),
             }
         )

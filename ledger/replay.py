@@ -78,7 +78,7 @@ class State:
             if isinstance(label, str):
                 rows.append(row(record, item, label))
         rows.sort(key=lambda row: row.item_id.encode())
-        return Snapshot(self.position, self.governance.contract.version, rows)
+        return Snapshot(self.position, self.governance.contract, rows)
 
 
 def row(record: Record, item: Item, label: str) -> Row:

@@ -3,6 +3,9 @@
 `jsonl` is the canonical form; its SHA-256 is the snapshot's content hash. Parquet and CSV hold the
 same rows as columns `id, record, label, geometry_type, coordinates, split` (coordinates a list of
 numbers; in CSV as JSON). With content, `content` and `attributes` (JSON) follow, for training.
+In Arrow and Parquet `label` and `split` are dictionaries of strings, which pandas and Polars have
+as categories: of all classes of the contract in its order, so that a label's index is the same in
+every snapshot under one contract, and of the splits that occur, sorted.
 CSV cells hold exactly what the items do, so that the file can be imported again: in a spreadsheet,
 import them as text, or a label such as `=1+1` is computed.
 """
@@ -22,6 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, overload
 
 from ledger.clock import new_id
 from ledger.core import canonical
+from ledger.core.contract import Contract
 from ledger.core.events import Attributes, Geometry
 from ledger.core.position import Position
 from ledger.errors import ConfigurationError
@@ -108,13 +112,13 @@ class Snapshot:
 
     Args:
         position: where it was taken.
-        contract_version: the contract that its labels stand under.
+        contract: what its labels stand under.
         rows: the items.
     """
 
-    def __init__(self, position: Position, contract_version: int, rows: Sequence[Row]) -> None:
+    def __init__(self, position: Position, contract: Contract, rows: Sequence[Row]) -> None:
         self.position = position
-        self.contract_version = contract_version
+        self.contract = contract
         self._rows = rows
 
     @property
@@ -160,6 +164,8 @@ class Snapshot:
         """The rows as an Arrow table (see the module for its columns)."""
         try:
             import pyarrow as pa
+
+            from ledger.columnar.snapshot import as_arrow
         except ImportError as error:
             raise _missing_frames() from error
         columns: list[tuple[str, Any]] = [
@@ -174,10 +180,11 @@ class Snapshot:
             columns += [("content", pa.string()), ("attributes", pa.string())]
         values = zip(*(_cells(row) for row in self.rows), strict=True)
         found = list(values) or [()] * 8
-        return pa.table(
+        table = pa.table(
             [pa.array(found[i], type=kind) for i, (_, kind) in enumerate(columns)],
             schema=pa.schema(columns),
         )
+        return as_arrow(table, self.contract)
 
     def to_polars(self, *, content: bool = False) -> polars.DataFrame:
         """The rows as a Polars frame (see the module for its columns)."""

@@ -141,9 +141,9 @@ def _views(book: Reading, path: Path) -> Kept | None:
         return _held("views", dataset, position, None)
     from ledger.columnar.snapshot import ColumnarSnapshot
 
-    version = governance.prefix(position.governance).contract.version
+    contract = governance.prefix(position.governance).contract
     texts = partial(replay, dataset, position)
-    found = ColumnarSnapshot(position, version, frame, texts)
+    found = ColumnarSnapshot(position, contract, frame, texts)
     return _held("views", dataset, position, found)
 
 

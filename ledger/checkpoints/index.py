@@ -3,7 +3,7 @@
 It is made of the segments that certain manifests name, by whoever had them all at hand, and its
 name says which manifests and what its bytes hash to. One that is damaged or of other manifests is
 passed over and made again; nothing is lost with it. Columns stand in Arrow's stream format,
-compressed; offsets and row numbers, which rise, as the differences between them.
+compressed by what is undone soonest: whoever asks for one version waits for it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ledger.checkpoints.manifest import ours
 from ledger.checkpoints.rows import Kind, Rows
 from ledger.errors import CheckpointsUnavailable, InvalidSetting
 
-_FORMAT = 1
+_FORMAT = 2
 _FOLDER = "timeline"
 _NAME = re.compile(_FOLDER + r"/([0-9a-f]{16})-([0-9a-f]{16})\.arrow", re.ASCII)
 _say = structlog.get_logger("errata.checkpoints")
@@ -70,25 +70,26 @@ def dump(rows: Rows) -> bytes:
     about = {
         "bounds": rows.bounds.tolist(),
         "kinds": [list(kind) for kind in rows.kinds],
-        "splits": list(rows.splits),
         "none": int(rows.kind[-1]),
+        "splits": list(rows.splits),
+        "words": [len(bits) for bits in rows.there],
     }
     items: dict[str, Any] = {"id": rows.ids}
     if rows.records is not rows.ids:
         items |= {"records": rows.records, "record": rows.record}
-    changes: dict[str, Any] = {
-        "offset": _differences(rows.offset),
-        "item": rows.item,
-        "kind": rows.kind[:-1],
-    }
+    changes: dict[str, Any] = {"item": rows.item, "kind": rows.kind[:-1]}
+    if rows.splits:
+        none = len(rows.splits)
+        changes["split"] = np.full(rows.count, none, np.min_scalar_type(none))
+        changes["split"][rows.split_row] = rows.split
     for name in ("geometry_type", "coordinates", "attributes"):
         column = getattr(rows, name)
         if column is not None:
             changes[name] = column
-    splits = {"row": _differences(rows.split_row), "split": rows.split}
+    there = {"bits": np.concatenate([np.empty(0, np.uint64), *rows.there])}
     sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
-    for columns, more in ((items, about), (changes, {}), (splits, {})):
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    for columns, more in ((items, about), (changes, {}), (there, {})):
         table = pa.table(columns).replace_schema_metadata({"about": json.dumps(more)})
         with pa.ipc.new_stream(sink, table.schema, options=options) as stream:
             stream.write_table(table)
@@ -98,34 +99,30 @@ def dump(rows: Rows) -> bytes:
 def load(data: bytes) -> Rows:
     """The rows of bytes that `dump` made."""
     source = pa.BufferReader(data)
-    items, changes, splits = (pa.ipc.open_stream(source).read_all() for _ in range(3))
+    items, changes, there = (pa.ipc.open_stream(source).read_all() for _ in range(3))
     about: dict[str, Any] = json.loads((items.schema.metadata or {})[b"about"])
     ids = _array(items, "id")
     own = "records" not in items.column_names
     kind = _numbers(changes, "kind")
+    splits: list[str] = about["splits"]
+    split = _numbers(changes, "split") if splits else np.empty(0, np.uint8)
+    split_row = np.flatnonzero(split != len(splits))
     return Rows(
         ids=ids,
         records=ids if own else _array(items, "records"),
         record=np.arange(len(ids), dtype=np.int32) if own else _numbers(items, "record"),
         bounds=np.array(about["bounds"], np.int64),
-        offset=np.cumsum(_numbers(changes, "offset"), dtype=np.int64),
+        there=np.split(_numbers(there, "bits"), np.cumsum(about["words"])[:-1]),
         item=_numbers(changes, "item"),
         kind=np.append(kind, kind.dtype.type(about["none"])),
         kinds=[Kind(*each) for each in about["kinds"]],
-        split_row=np.cumsum(_numbers(splits, "row"), dtype=np.int64),
-        split=_numbers(splits, "split"),
-        splits=about["splits"],
+        split_row=split_row,
+        split=split[split_row],
+        splits=splits,
         geometry_type=_array(changes, "geometry_type"),
         coordinates=_array(changes, "coordinates"),
         attributes=_array(changes, "attributes"),
     )
-
-
-def _differences(rising: NDArray[np.int64]) -> NDArray[Any]:
-    """Each number less the one before, in as few bytes as hold them."""
-    found = np.diff(rising, prepend=0)
-    fits = found.size == 0 or (found.min() > -(2**31) and found.max() < 2**31)
-    return found.astype(np.int32) if fits else found
 
 
 def _array(table: pa.Table, name: str) -> Any:

@@ -63,7 +63,7 @@ class Checkpoints:
         then = self._prefix(governance, position.governance)
         return ColumnarSnapshot(
             position,
-            then.contract.version,
+            then.contract,
             line.snapshot(then, position),
             lambda: self._reference(governance, position),
         )
@@ -161,7 +161,7 @@ class Checkpoints:
 
     def _timeline(self) -> Timeline:
         if self._line is None or self._line[0] is not self._parts:
-            names = [part.manifest.name() for part in self._parts if part]
+            names = [part.name for part in self._parts if part]
             line = self._line[2] if self._line and self._line[1] == names else None
             line = line or Timeline(rows_at_hand(self.store.files, names, self._rows))
             self._line = self._parts, names, line

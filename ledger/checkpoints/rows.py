@@ -1,14 +1,17 @@
-"""The change rows of a dataset as resident arrays, and the last row of each item at a position.
+"""The change rows of a dataset as resident arrays, and what the last row of each item at a position
+says.
 
 Rows stand by partition and offset, items by the bytes of their id. So the live rows below a
-position are a few slices, and the state of every item there is the number of its last live row.
-Arrays of last rows that were made are kept: the next one starts from the nearest of them.
+position are a few slices, and the state of every item there is what its last live row says. Which
+offsets have a row is a set of bits: the number of a row is how many of them lie before it. Arrays
+of what last rows say are kept: the next one starts from the nearest of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,7 +53,8 @@ class Rows:
     """A number of the record of each item."""
     bounds: NDArray[np.int64]
     """The first row of each partition, then the number of rows."""
-    offset: NDArray[np.int64]
+    there: Sequence[NDArray[np.uint64]]
+    """By partition: a bit for each offset, set where there is a row; the lowest one comes first."""
     item: Small
     kind: NDArray[Any]
     """An index into `kinds`; one entry more than there are rows, which says `no row`."""
@@ -58,7 +62,7 @@ class Rows:
     """What there is, and as the last one what stands for no row: no label."""
     split_row: NDArray[np.int64]
     """The rows that give their record a split."""
-    split: Small
+    split: NDArray[Any]
     """What they give, as an index into `splits`."""
     splits: Sequence[str]
     geometry_type: Any
@@ -86,6 +90,8 @@ def rows_of(frame: pl.DataFrame, partitions: int) -> Rows:
         kind=pl.struct("label", "unresolved", "contract").rank("dense").cast(pl.Int32) - 1
     )
     known = kinds.unique("kind").sort("kind")
+    bounds = np.searchsorted(frame["partition"].to_numpy(), np.arange(partitions + 1))
+    offset = frame["offset"].to_numpy()
     split_row = frame["split"].is_not_null().arg_true().to_numpy().astype(np.int64)
     given = frame["split"].drop_nulls()
     splits = sorted(set(given.unique()))
@@ -94,15 +100,15 @@ def rows_of(frame: pl.DataFrame, partitions: int) -> Rows:
         ids=ids,
         records=ids if own else _strings(records),
         record=_numbers(records.rank("dense")) - 1,
-        bounds=np.searchsorted(frame["partition"].to_numpy(), np.arange(partitions + 1)),
-        offset=frame["offset"].to_numpy().astype(np.int64),
+        bounds=bounds,
+        there=[_bits(offset[slice(*each)]) for each in pairwise(bounds.tolist())],
         item=_numbers(item["item"]),
-        kind=_narrow(kinds["kind"].to_numpy(), len(known)),
+        kind=_narrow(np.append(kinds["kind"].to_numpy(), len(known))),
         kinds=[*(Kind(*row[:3]) for row in known.rows()), Kind(None, None, 0)],
         split_row=split_row,
-        split=given.replace_strict(codes, return_dtype=pl.Int32).to_numpy()
+        split=_narrow(given.replace_strict(codes, return_dtype=pl.Int32).to_numpy())
         if splits
-        else np.empty(0, np.int32),
+        else np.empty(0, np.uint8),
         splits=splits,
         geometry_type=_maybe(frame["geometry_type"], pa.string()),
         coordinates=_maybe(frame["coordinates"], pa.list_(pa.float64())),
@@ -118,9 +124,25 @@ def _numbers(series: pl.Series) -> Small:
     return series.to_numpy().astype(np.int32)
 
 
-def _narrow(kinds: NDArray[Any], none: int) -> NDArray[Any]:
-    """The kinds in as few bytes as hold them, and the entry of no row."""
-    return np.append(kinds, none).astype(np.min_scalar_type(none))
+def _narrow(codes: NDArray[Any]) -> NDArray[Any]:
+    """The codes in as few bytes as hold them."""
+    return codes.astype(np.min_scalar_type(int(codes.max(initial=0))))
+
+
+def _bits(offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """A bit for each of these offsets."""
+    flags = np.zeros((int(offsets.max(initial=-1)) // 64 + 1) * 64, np.bool_)
+    flags[offsets] = True
+    return np.packbits(flags, bitorder="little").view("<u8")
+
+
+def _rank(bits: NDArray[np.uint64], offset: int) -> int:
+    """How many bits are set below an offset."""
+    word, rest = divmod(offset, 64)
+    count = int(np.bitwise_count(bits[:word]).sum())
+    if word < len(bits):
+        count += (int(bits[word]) & ((1 << rest) - 1)).bit_count()
+    return count
 
 
 def _maybe(series: pl.Series, kind: Any, *, empty: bool = False) -> Any:
@@ -131,48 +153,31 @@ def _maybe(series: pl.Series, kind: Any, *, empty: bool = False) -> Any:
     return whole.to_arrow().cast(kind)
 
 
-class Found(NamedTuple):
-    """What the last live row of each item is; read only."""
-
-    row: Small
-    """Its number; `Rows.count` where there is none."""
-    kind: NDArray[Any]
-    """Its kind."""
-
-
 class Last:
-    """The last live row of each item, at any position."""
+    """What the last live row of each item says, at any position.
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-        none = np.full(len(rows.ids), rows.count, np.int32)
-        self._none = Found(none, rows.kind[none])
-        self._kept: dict[Slices, Found] = {}
+    Args:
+        rows: all of them.
+        says: what each row says, and behind them what no row says.
+    """
+
+    def __init__(self, rows: Rows, says: NDArray[Any]) -> None:
+        self._rows, self._says = rows, says
+        self._none = np.full(len(rows.ids), says[-1])
+        self._kept: dict[Slices, NDArray[Any]] = {}
         """By slices, the least recently used first."""
-        size = none.nbytes + self._none.kind.nbytes
-        self._kept_max = max(_KEPT_MIN, _KEPT_BYTES_MAX // max(1, size))
+        self._kept_max = max(_KEPT_MIN, _KEPT_BYTES_MAX // max(1, self._none.nbytes))
 
-    def slices(self, live: Sequence[Sequence[tuple[int, int]]]) -> Slices:
-        """The rows at live offset ranges of each partition."""
-        rows = self._rows
-        found: list[tuple[tuple[int, int], ...]] = []
-        for partition, ranges in enumerate(live):
-            first, last = rows.bounds[partition : partition + 2].tolist()
-            offsets = rows.offset[first:last]
-            ends = np.searchsorted(offsets, np.array(ranges, np.int64).reshape(-1)) + first
-            found.append(merged(zip(ends[::2].tolist(), ends[1::2].tolist(), strict=True)))
-        return tuple(found)
-
-    def at(self, slices: Slices) -> Found:
-        """The last row of each item among these."""
+    def at(self, slices: Slices) -> NDArray[Any]:
+        """What the last row of each item among these says; read only."""
         _, left = self._nearest(slices)
         count = sum(stop - start for _, start, stop in left)
-        steps = max(1, count // max(_STEP_MIN, len(self._none.row) // 4))
+        steps = max(1, count // max(_STEP_MIN, len(self._none) // 4))
         for step in range(1, steps):  # on a long way, what lies on it is kept too
             self._grown(_shortened(slices, left, step / steps))
         return self._grown(slices)
 
-    def _nearest(self, slices: Slices) -> tuple[Found, list[tuple[int, int, int]]]:
+    def _nearest(self, slices: Slices) -> tuple[NDArray[Any], list[tuple[int, int, int]]]:
         """The kept array that leaves fewest rows, and those, by partition."""
         best, found = rest(slices, ((),) * len(slices)) or [], self._none
         least = sum(stop - start for _, start, stop in best)
@@ -186,19 +191,27 @@ class Last:
             found = self._kept[chosen] = self._kept.pop(chosen)
         return found, best
 
-    def _grown(self, slices: Slices) -> Found:
+    def _grown(self, slices: Slices) -> NDArray[Any]:
         base, left = self._nearest(slices)
         if not left:
             return base
-        grown = Found(base.row.copy(), base.kind.copy())
+        grown = base.copy()
         for _, start, stop in left:  # of one item's rows the last one stays
-            items = self._rows.item[start:stop]
-            grown.row[items] = np.arange(start, stop, dtype=np.int32)
-            grown.kind[items] = self._rows.kind[start:stop]
+            items = self._rows.item[start:stop].astype(np.intp)  # as NumPy scatters fastest
+            grown[items] = self._says[start:stop]
         self._kept[slices] = grown
         if len(self._kept) > self._kept_max:
             del self._kept[next(iter(self._kept))]
         return grown
+
+
+def slices_of(rows: Rows, live: Sequence[Sequence[tuple[int, int]]]) -> Slices:
+    """The rows at live offset ranges of each partition."""
+    found: list[tuple[tuple[int, int], ...]] = []
+    for first, bits, ranges in zip(rows.bounds[:-1].tolist(), rows.there, live, strict=True):
+        ends = ((first + _rank(bits, start), first + _rank(bits, stop)) for start, stop in ranges)
+        found.append(merged(ends))
+    return tuple(found)
 
 
 def merged(ranges: Iterator[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

@@ -47,9 +47,10 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """One state of what is stored of a partition."""
+    """One state of what is stored of a partition; `name` is the manifest's."""
 
     files: Files
+    name: str
     manifest: Manifest
     origin: Origin
     _tied: list[int] = field(default_factory=list[int], compare=False)
@@ -236,7 +237,7 @@ class Store:
                 continue
             missing = sorted({file.name for file in manifest.files()} - listed)
             if not missing:
-                return Partition(self.files, manifest, self.origin)
+                return Partition(self.files, name.name, manifest, self.origin)
             why = why or CheckpointDamaged(
                 f"checkpoint file {missing[0]} at {self.files.url} is missing. {REMEDY}"
             )

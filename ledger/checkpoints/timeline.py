@@ -3,7 +3,7 @@
 The last live row of an item says what was set last; what a snapshot shows of it is its label
 mapped forward to the contract in force at the position. That is looked up once for each kind of
 label, not for each item; only where a split of a class asks for attributes are items looked at one
-by one. Ids, which no position changes, are one Arrow array that every snapshot shares.
+by one. What no correction changes, ids above all, are Arrow arrays that snapshots share.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -20,16 +20,22 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ledger.checkpoints.rows import (
-    Found,
     Kind,
     Last,
     Rows,
     Slices,
     Small,
     rest,
+    slices_of,
     split_rows,
 )
-from ledger.columnar.snapshot import ColumnarDifference, arrow_schema, difference_schema, exact
+from ledger.columnar.snapshot import (
+    ColumnarDifference,
+    arrow_schema,
+    difference_schema,
+    exact,
+    indexed,
+)
 from ledger.core.contract import Contracts
 from ledger.core.epochs import live
 from ledger.core.events import Attributes, Geometry
@@ -86,10 +92,10 @@ class Timeline:
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
-        self._last = Last(rows)
-        self._splits: tuple[Any, Small] | None = None
-        self._split_column: tuple[Any, Any] | None = None
-        self._shown: tuple[Bools, dict[str, Any]] | None = None
+        self._kinds = Last(rows, rows.kind)
+        self._nowhere = np.broadcast_to(np.int32(rows.count), len(rows.ids))
+        self._splits: tuple[Any, NDArray[Any]] | None = None
+        self._still: tuple[Any, Bools, dict[str, Any]] | None = None
 
     def snapshot(self, governance: Governance, position: Position) -> pa.Table:
         """The labelled items at a covered position, with `ledger.snapshot`'s columns.
@@ -99,17 +105,16 @@ class Timeline:
             position: covered by the rows.
         """
         view = self._view(governance, position)
-        last = self._last.at(view.slices)
-        kinds, names = self._labels(view, last)
-        shown = _all_but(kinds, [code for code, name in enumerate(names) if name is None])
-        whole = bool(shown.all())
-        columns = self._still(shown, whole=whole)
-        columns["label"] = _decoded(kinds if whole else kinds[shown], names)
-        split = self._split(view)
-        columns["split"] = split if split is None or whole else split.filter(pa.array(shown))
+        last = self._last(view)
+        codes, names = self._labels(view, last)
+        shown = _all_but(codes, [code for code, name in enumerate(names) if name is None])
+        columns = dict(self._what_stays(view, shown))
+        codes = codes if shown.all() else codes[shown]
+        columns["label"] = indexed(codes, names, list(governance.contract.classes))
+        assert not columns["label"].null_count, "a snapshot shows classes of its contract only"
         if self.rows.geometry_type is not None:
             columns |= self._geometry(last.row[shown])
-        return _table(arrow_schema(), columns, int(np.count_nonzero(shown)))
+        return _table(arrow_schema(), columns, len(codes))
 
     def diff(
         self, before: tuple[Governance, Position], after: tuple[Governance, Position]
@@ -139,7 +144,7 @@ class Timeline:
 
     def _view(self, governance: Governance, position: Position) -> _View:
         spans = [live(governance, i, stop) for i, stop in enumerate(position.labels)]
-        slices = self._last.slices(spans)
+        slices = slices_of(self.rows, spans)
         names = np.empty(len(self.rows.kinds), object)
         depends = np.zeros(len(names), np.bool_)
         for number, kind in enumerate(self.rows.kinds):
@@ -148,7 +153,17 @@ class Timeline:
             depends[number] = attributes.asked
         return _View(slices, governance.contracts, names, depends)
 
-    def _between(self, old: _View, new: _View) -> tuple[Ints, list[Found]] | None:
+    def _last(self, view: _View) -> _Found:
+        """The last row of each item; which one it is, is asked only where there are geometries."""
+        plain = self.rows.geometry_type is None
+        row = self._nowhere if plain else self._numbers.at(view.slices)
+        return _Found(row, self._kinds.at(view.slices))
+
+    @cached_property
+    def _numbers(self) -> Last:
+        return Last(self.rows, np.arange(self.rows.count + 1, dtype=np.int32))
+
+    def _between(self, old: _View, new: _View) -> tuple[Ints, list[_Found]] | None:
         """The items with a row between the positions, and the last rows of each at both. None where
         the way from one to the other is not that plain, or is long.
         """
@@ -169,7 +184,7 @@ class Timeline:
             before[void] = self._row_before[before[void]]
         before[before < 0] = rows.count
         found = [before, there[last].astype(np.int32)]
-        return items.astype(np.int64), [Found(row, rows.kind[row]) for row in found]
+        return items.astype(np.int64), [_Found(row, rows.kind[row]) for row in found]
 
     @cached_property
     def _row_before(self) -> Small:
@@ -187,25 +202,25 @@ class Timeline:
             moved |= old.depends | new.depends
         return moved
 
-    def _touched(self, old: _View, new: _View) -> tuple[Ints, list[Found]]:
+    def _touched(self, old: _View, new: _View) -> tuple[Ints, list[_Found]]:
         """The items of which anything may differ, and the last rows of each at both positions."""
-        one, two = self._last.at(old.slices), self._last.at(new.slices)
-        touched, moved = one.row != two.row, self._moved(old, new)
+        one, two = (self._numbers.at(each.slices) for each in (old, new))
+        touched, moved = one != two, self._moved(old, new)
         if moved.any():
-            touched |= moved[two.kind]
+            touched |= moved[self._kinds.at(new.slices)]
         if split_rows(self.rows, old.slices) != split_rows(self.rows, new.slices):
             touched |= self._split_codes(old) != self._split_codes(new)
         items = np.nonzero(touched)[0]
-        return items, [Found(each.row[items], each.kind[items]) for each in (one, two)]
+        return items, [_Found(row, self.rows.kind[row]) for row in (one[items], two[items])]
 
-    def _side(self, view: _View, last: Found, items: Ints) -> _Side:
+    def _side(self, view: _View, last: _Found, items: Ints) -> _Side:
         """What a snapshot says of these items."""
         kinds, names = self._labels(view, last, items)
         split = self._split_codes(view)[items] if self.rows.splits else np.zeros(len(items), int)
         return _Side(kinds, names, split, self._geometry(last.row))
 
     def _labels(
-        self, view: _View, last: Found, items: Ints | None = None
+        self, view: _View, last: _Found, items: Ints | None = None
     ) -> tuple[NDArray[Any], Sequence[str | None]]:
         """The label of each item, as an index into names.
 
@@ -221,7 +236,7 @@ class Timeline:
         codes = last.kind.astype(np.int32)
         known: dict[str | None, int] = {}
         where = open_ if items is None else items[open_]
-        some = Found(last.row[open_], last.kind[open_])
+        some = _Found(last.row[open_], last.kind[open_])
         for at, name in zip(open_.tolist(), self._one_by_one(view, some, where), strict=True):
             code = known.setdefault(name, len(names))
             if code == len(names):
@@ -229,7 +244,7 @@ class Timeline:
             codes[at] = code
         return codes, names
 
-    def _one_by_one(self, view: _View, last: Found, items: Ints) -> Iterator[str | None]:
+    def _one_by_one(self, view: _View, last: _Found, items: Ints) -> Iterator[str | None]:
         """The labels of items whose attributes decide."""
         singles = self._attributes(view.slices, items)
         boxes, numbers = (
@@ -260,38 +275,37 @@ class Timeline:
     def _with_attributes(self) -> Bools:
         return self.rows.attributes.is_valid().to_numpy(zero_copy_only=False)
 
-    def _still(self, shown: Bools, *, whole: bool) -> dict[str, Any]:
-        """Ids and records of the items shown; all of them are shared, the last choice is kept."""
-        rows = self.rows
-        if whole:
-            return {"id": rows.ids, "record": rows.records}
-        if self._shown is None or not np.array_equal(self._shown[0], shown):
-            chosen = pa.array(shown)
-            ids = rows.ids.filter(chosen)
-            records = ids if rows.records is rows.ids else rows.records.filter(chosen)
-            self._shown = shown, {"id": ids, "record": records}
-        return dict(self._shown[1])
+    def _what_stays(self, view: _View, shown: Bools) -> dict[str, Any]:
+        """Ids, records and splits of the items shown: what was answered last is kept."""
+        rows, key, known = self.rows, split_rows(self.rows, view.slices), self._still
+        if known and known[0] == key and np.array_equal(known[1], shown):
+            return known[2]
+        chosen = None if shown.all() else pa.array(shown)
+        ids = rows.ids if chosen is None else rows.ids.filter(chosen)
+        columns = {"id": ids, "record": ids}
+        if rows.records is not rows.ids:
+            columns["record"] = rows.records if chosen is None else rows.records.filter(chosen)
+        if key:
+            codes = self._split_codes(view)[shown]
+            given = [name for code, name in enumerate(rows.splits) if (codes == code).any()]
+            columns["split"] = indexed(codes, [*rows.splits, None], given)
+        self._still = key, shown, columns
+        return columns
 
-    def _split(self, view: _View) -> Any:
-        """The split of every item as Arrow strings; None where none is given."""
-        key = split_rows(self.rows, view.slices)
-        if not key:
-            return None
-        if self._split_column is None or self._split_column[0] != key:
-            self._split_column = key, _decoded(self._split_codes(view), [*self.rows.splits, None])
-        return self._split_column[1]
-
-    def _split_codes(self, view: _View) -> Small:
+    def _split_codes(self, view: _View) -> NDArray[Any]:
         """The split of every item: the first that a live row gave its record, an index into
         `Rows.splits`; behind its end is none.
         """
         rows, key = self.rows, split_rows(self.rows, view.slices)
         if self._splits is None or self._splits[0] != key:
-            given = np.full(len(rows.ids), len(rows.splits), np.int32)
+            none = len(rows.splits)
+            given = np.full(len(rows.ids), none, np.min_scalar_type(none))
+            own = rows.records is rows.ids
             for start, stop in sorted(key.values(), reverse=True):  # the first one stays
-                record = rows.record[rows.item[rows.split_row[start:stop]]]
+                item = rows.item[rows.split_row[start:stop]].astype(np.intp)
+                record = item if own else rows.record[item]
                 given[record[::-1]] = rows.split[start:stop][::-1]
-            self._splits = key, given[rows.record]
+            self._splits = key, given if own else given[rows.record]
         return self._splits[1]
 
     def _geometry(self, last: Small) -> dict[str, Any]:
@@ -303,6 +317,15 @@ class Timeline:
             "geometry_type": rows.geometry_type.take(chosen),
             "coordinates": rows.coordinates.take(chosen),
         }
+
+
+class _Found(NamedTuple):
+    """What the last live rows of some items are; read only."""
+
+    row: Small
+    """Its number; `Rows.count` where there is none."""
+    kind: NDArray[Any]
+    """Its kind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,8 +176,9 @@ class CheckpointWriter:
             self._refuse_late(partition, state)
             raise
         manifest = self._manifest(partition, state, segments, epochs)
-        self._store.files.put(manifest.name(), manifest.data())
-        made = self._taken(Partition(self._store.files, manifest, self._store.origin))
+        files, name = self._store.files, manifest.name()
+        files.put(name, manifest.data())
+        made = self._taken(Partition(files, name, manifest, self._store.origin))
         made.checked = _known(epochs)
         self._states[partition] = made
         newest = self._store.partition(partition)  # what another names, who was faster, stays

@@ -53,9 +53,9 @@ class ColumnarState:
 
     def snapshot(self) -> ColumnarSnapshot:
         """The labelled items, sorted by the id's UTF-8 bytes."""
-        version = self.governance.contract.version
-        frame = frame_of(self.partitions, self.simple(), version)
-        return ColumnarSnapshot(self.position, version, frame, self.reference)
+        contract = self.governance.contract
+        frame = frame_of(self.partitions, self.simple(), contract.version)
+        return ColumnarSnapshot(self.position, contract, frame, self.reference)
 
     def simple(self) -> reference.State:
         """The complex records only, as the reference fold knows them, without their texts."""

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from ledger.columnar.fold import ColumnarPartition
+from ledger.core.contract import Contract
 from ledger.core.events import Geometry, record_of
 from ledger.core.position import Position
 from ledger.snapshot import Change, Difference, Format, Row, Snapshot
@@ -31,6 +34,10 @@ COLUMNS: Mapping[str, Any] = {
     "coordinates": pl.List(pl.Float64),
     "split": pl.String,
 }
+_PLAIN: Mapping[str, Any] = {
+    name: pa.list_(pa.float64()) if name == "coordinates" else pa.string() for name in COLUMNS
+}
+_INDEXED = ("label", "split")
 SAID = [name for name in COLUMNS if name not in ("id", "record")]
 """What a canonical line says of an item."""
 _ESCAPED = r'[\x00-\x1f"\\]'
@@ -86,9 +93,32 @@ def _plain(partition: ColumnarPartition, version: int) -> pl.DataFrame:
 
 def arrow_schema() -> pa.Schema:
     """The columns of a snapshot as `ledger.snapshot` documents them."""
-    kinds: dict[str, Any] = dict.fromkeys(COLUMNS, pa.string())
-    kinds["coordinates"] = pa.list_(pa.float64())
+    kinds = {**_PLAIN, **dict.fromkeys(_INDEXED, pa.dictionary(pa.int32(), pa.string()))}
     return pa.schema(list(kinds.items()))
+
+
+def as_arrow(table: pa.Table, contract: Contract) -> pa.Table:
+    """A table of plain strings, of the columns of `arrow_schema` and maybe more, as that says."""
+    splits: Any = table.column("split").unique().drop_null()
+    arrow: Any = pa
+    compute: Any = pc
+    for name, values in (("label", list(contract.classes)), ("split", sorted(splits.to_pylist()))):
+        names = arrow.array(values, pa.string())
+        index = compute.index_in(table.column(name).combine_chunks(), value_set=names)
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, arrow.DictionaryArray.from_arrays(index, names))
+    return table
+
+
+def indexed(codes: NDArray[Any], names: Sequence[str | None], values: Sequence[str]) -> Any:
+    """An Arrow dictionary of `values` from indices into names; null where the name is not there."""
+    at: Mapping[str | None, int] = {value: number for number, value in enumerate(values)}
+    numbers = np.array([at.get(name, -1) for name in names], np.int32)
+    index = numbers.take(codes, mode="clip")  # nothing is: but what may raise is buffered first
+    none = index < 0
+    arrow: Any = pa.array(index, mask=none if none.any() else None)
+    whole: Any = pa.DictionaryArray
+    return whole.from_arrays(arrow, pa.array(values, pa.string()))
 
 
 class ColumnarSnapshot(Snapshot):
@@ -96,7 +126,7 @@ class ColumnarSnapshot(Snapshot):
 
     Args:
         position: where it was taken.
-        contract_version: the contract that its labels stand under.
+        contract: what its labels stand under.
         columns: the items, as a Polars frame of `COLUMNS` or an Arrow table of `arrow_schema`.
         reference: the state there, for contents and attributes.
     """
@@ -104,11 +134,11 @@ class ColumnarSnapshot(Snapshot):
     def __init__(
         self,
         position: Position,
-        contract_version: int,
+        contract: Contract,
         columns: pl.DataFrame | pa.Table,
         reference: Callable[[], State],
     ) -> None:
-        super().__init__(position, contract_version, ())
+        super().__init__(position, contract, ())
         self._columns = columns
         self._reference = reference
 
@@ -117,7 +147,7 @@ class ColumnarSnapshot(Snapshot):
         """The items as a Polars frame."""
         if isinstance(self._columns, pl.DataFrame):
             return self._columns
-        return cast("pl.DataFrame", pl.from_arrow(self._columns))
+        return cast("pl.DataFrame", pl.from_arrow(self._columns.cast(pa.schema(_PLAIN))))
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -200,7 +230,7 @@ class ColumnarSnapshot(Snapshot):
             return super().to_arrow(content=True)
         if isinstance(self._columns, pa.Table):
             return self._columns
-        return self._columns.to_arrow().cast(arrow_schema())
+        return as_arrow(self._columns.to_arrow().cast(pa.schema(_PLAIN)), self.contract)
 
     def write(self, target: BinaryIO, format: Format = "jsonl", *, content: bool = False) -> None:
         """Write the rows to an open binary file; see `Snapshot.write`."""
@@ -210,7 +240,7 @@ class ColumnarSnapshot(Snapshot):
             target.write(self.canonical())
         else:
             rows = list(_rows(self.frame))
-            Snapshot(self.position, self.contract_version, rows).write(target, format)
+            Snapshot(self.position, self.contract, rows).write(target, format)
 
 
 class ColumnarDifference(Difference):
@@ -285,7 +315,7 @@ def difference_schema() -> pa.Schema:
     """The columns of a difference as `ledger.snapshot` documents them."""
     fields: list[tuple[str, Any]] = [("id", pa.string()), ("change", pa.string())]
     for side in ("before", "after"):
-        fields += [(f"{side}_{name}", arrow_schema().field(name).type) for name in SAID]
+        fields += [(f"{side}_{name}", _PLAIN[name]) for name in SAID]
     return pa.schema(fields)
 
 

@@ -106,6 +106,7 @@ def test_every_position(plan: Plan, cut: float, tmp_path_factory: pytest.TempPat
         if found is not None:
             assert bytes(found.canonical()) == lines(dataset, after)
             assert list(found.rows) == list(expected.snapshot().rows)
+            assert found.to_arrow().equals(expected.snapshot().to_arrow())
         changed = asked.diff(whole, before, after)
         kept = all(map(int.__le__, (*before.labels, *after.labels), 2 * asked.reach(whole)))
         if any(asked.reach(whole)) and kept and all(map(Epochs(whole).covered, (before, after))):

@@ -10,11 +10,13 @@ from hypothesis import HealthCheck, given, settings
 pytest.importorskip("polars")
 pytest.importorskip("pyarrow")
 
+import numpy as np
 import polars as pl
 
 from ledger.checkpoints import rows
-from ledger.checkpoints.rows import rows_of
+from ledger.checkpoints.rows import rows_of, slices_of
 from ledger.checkpoints.timeline import Timeline
+from ledger.columnar.delta import CHANGES
 from ledger.columnar.snapshot import ColumnarSnapshot
 from ledger.core.epochs import Epochs
 from ledger.core.position import Position
@@ -44,7 +46,7 @@ def canonical(made: Timeline, history: History, position: Position) -> bytes:
     """The snapshot's canonical bytes."""
     governance = history.governed().prefix(position.governance)
     table = made.snapshot(governance, position)
-    snapshot = ColumnarSnapshot(position, governance.contract.version, table, lambda: None)  # type: ignore[arg-type, return-value]
+    snapshot = ColumnarSnapshot(position, governance.contract, table, lambda: None)  # type: ignore[arg-type, return-value]
     return bytes(snapshot.canonical())
 
 
@@ -79,18 +81,39 @@ def test_every_covered_position(plan: Plan):
         assert ids == sorted(set(ids), key=str.encode)
 
 
+def test_row_numbers():
+    """The rows below an offset are counted, wherever there are gaps, and beyond the last one."""
+    random = np.random.default_rng(5)
+    offsets = [np.unique(random.integers(0, most, size)) for most, size in ((999, 300), (64, 64))]
+    offsets += [np.arange(128), np.arange(0)]
+    frame = pl.concat(
+        pl.DataFrame({"partition": [i] * len(each), "offset": each}, strict=False)
+        for i, each in enumerate(offsets)
+    )
+    blank = pl.DataFrame(schema={name: CHANGES[name] for name in rows.COLUMNS})
+    frame = pl.concat([blank, frame.cast({"partition": pl.Int32})], how="diagonal")
+    made = rows_of(frame.with_columns(item_id=pl.lit("a"), contract=pl.lit(0, pl.Int32)), 4)
+    for stop in (0, 1, 63, 64, 65, 127, 128, 500, 999, 2**40):
+        found = slices_of(made, [[(1, stop)]] * 4)
+        expected: list[list[tuple[int, int]]] = []
+        for first, each in zip(made.bounds, offsets, strict=False):
+            start, end = (int(first + np.searchsorted(each, one)) for one in (1, stop))
+            expected.append([(start, end)] if start < end else [])
+        assert [list(each) for each in found] == expected
+
+
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch):
     """By bytes, whatever the number of items; the answers stay the same."""
     history = History.of_classes("cat", "dog", partitions=1)
     for i in range(20):
         history.item(f"r{i}", "cat")
     positions = covered(history)[::-1]
-    for most, kept in ((0, 2), (5 * 20 * 5, 5)):  # an item takes 4 bytes and 1
+    for most, kept in ((0, 2), (5 * 20, 5)):  # an item takes a byte
         monkeypatch.setattr(rows, "_KEPT_BYTES_MAX", most)
         made = timeline(history)
         for each in positions:
             assert canonical(made, history, each) == history.at(each).canonical()
-        assert len(made._last._kept) == kept  # pyright: ignore[reportPrivateUsage]
+        assert len(made._kinds._kept) == kept  # pyright: ignore[reportPrivateUsage]
 
 
 @many

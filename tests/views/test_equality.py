@@ -114,7 +114,9 @@ def check_answers(path: Path, dataset: Dataset, history: History) -> None:
         check_corrections(view, history)
         for position in [*history.checkpoints, *torn(history)]:
             if governance.closed(position) and view.answers(governance, position):
-                found = ColumnarSnapshot(position, 0, view.labels(governance, position), _none)
+                contract = governance.prefix(position.governance).contract
+                labels = view.labels(governance, position)
+                found = ColumnarSnapshot(position, contract, labels, _none)
                 assert bytes(found.canonical()) == history.at(position).canonical()
 
 
