@@ -6,6 +6,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars
 import pyarrow.parquet as pq
@@ -173,6 +174,10 @@ def test_frames_and_files_hold_the_same_rows(address: Address, tmp_path: Path) -
         assert json.loads(frame["attributes"][2]) == {"area": 1200.0}
         snapshot.save(tmp_path / "s.parquet", "parquet")
         assert pq.read_table(tmp_path / "s.parquet").equals(snapshot.to_arrow())
+        labels: Any = snapshot.to_arrow().column("label").combine_chunks()
+        assert labels.dictionary.to_pylist() == list(book.governance.contract.classes)
+        assert labels.indices.to_pylist() == [0, 1, 1]
+        assert frame["label"].dtype == polars.Categorical
         snapshot.save(tmp_path / "s.csv", "csv")
         assert polars.read_csv(tmp_path / "s.csv")["id"].to_list() == ["a", "b", "b#1"]
         snapshot.save(tmp_path / "s.jsonl", "jsonl", content=True)

@@ -98,11 +98,14 @@ def arrow_schema() -> pa.Schema:
 
 
 def as_arrow(table: pa.Table, contract: Contract) -> pa.Table:
-    """A table of plain strings, of the columns of `arrow_schema` and maybe more, as that says."""
-    splits: Any = table.column("split").unique().drop_null()
+    """A table of plain strings, of the columns of `arrow_schema` and maybe more, as that says.
+    Labels that are no class of the contract, which somebody relabelled, come behind its classes.
+    """
     arrow: Any = pa
     compute: Any = pc
-    for name, values in (("label", list(contract.classes)), ("split", sorted(splits.to_pylist()))):
+    for name, first in (("label", list(contract.classes)), ("split", list[str]())):
+        said: Any = table.column(name).unique().drop_null().to_pylist()
+        values = [*first, *sorted(set[str](said) - set(first))]
         names = arrow.array(values, pa.string())
         index = compute.index_in(table.column(name).combine_chunks(), value_set=names)
         place = table.schema.get_field_index(name)
