@@ -8,6 +8,7 @@ hash is the SHA-256 of these bytes, so `sha256sum` of an exported file checks it
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 from ledger.core.events import Geometry
@@ -24,8 +25,25 @@ def line(
         parts.append(f'"record":{_encode(record_id)}')
     parts.append(f'"label":{_encode(label)}')
     if geometry is not None:
-        numbers = ",".join(repr(float(number)) for number in geometry.coordinates)
-        parts.append(f'"geometry":{{"type":"{geometry.type}","coordinates":[{numbers}]}}')
+        parts.append(f'"geometry":{geometry_json(geometry)}')
     if split:
         parts.append(f'"split":{_encode(split)}')
     return (",".join(parts) + "}\n").encode()
+
+
+def text_json(text: str | None) -> str:
+    """A text, or null, as canonical JSON."""
+    return "null" if text is None else _encode(text)
+
+
+def geometry_json(geometry: Geometry) -> str:
+    """A geometry as canonical JSON."""
+    numbers = ",".join(repr(float(number)) for number in geometry.coordinates)
+    return f'{{"type":"{geometry.type}","coordinates":[{numbers}]}}'
+
+
+def derived_id(*parts: str) -> str:
+    """The id that follows from these parts: what is derived twice from the same is the same event,
+    so that doing it again changes nothing.
+    """
+    return hashlib.sha256(_encode(parts).encode()).hexdigest()[:32]
