@@ -23,76 +23,19 @@ name, meaning and anchor are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from ledger.contracts.common import Bond, Side, bonds, leads_to
+from ledger.contracts.common import Bond, Remap, bonds, inverse, leads_to, remap_of
 from ledger.contracts.relabel import by_split, counts, difference
 from ledger.core.position import Position
-from ledger.errors import InvalidRequest
 from ledger.reading import HEAD, Reading, Where
 
 Verdict = Literal["fair", "fair_after_remap", "not_fair"]
 _WORSE: tuple[Verdict, ...] = ("fair", "fair_after_remap", "not_fair")
 TRAINING = frozenset({"train", "training"})
 """Splits that nothing is measured on."""
-
-
-@dataclass(frozen=True)
-class Remap:
-    """The names under which two versions can be compared: those of their common classes.
-
-    Attributes:
-        aggregate_for_old: common class to the new classes that count as it; only where they
-            are not just the same name.
-        aggregate_for_new: common class to the old classes that count as it, likewise.
-    """
-
-    aggregate_for_old: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict[str, tuple[str, ...]]
-    )
-    aggregate_for_new: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict[str, tuple[str, ...]]
-    )
-
-    def apply(self, labels: Iterable[str], side: Side | None = None) -> list[str]:
-        """Labels or predictions, named by the common classes; an unknown name stays.
-
-        Args:
-            labels: names of classes of the old version or of the new one.
-            side: which of the two. Needed only for a name that means something else in each.
-
-        Raises:
-            InvalidRequest: a name means two things, and `side` is not given.
-        """
-        labels = list(labels)
-        old, new = _inverse(self.aggregate_for_new), _inverse(self.aggregate_for_old)
-        if side is not None:
-            names = old if side == "old" else new
-            return [names.get(label, label) for label in labels]
-        common = self.aggregate_for_old.keys() | self.aggregate_for_new.keys()
-        names = {**old, **new}
-        two = {each for each in names.keys() & common if not (each in old and each in new)}
-        two |= {each for each in old.keys() & new.keys() if old[each] != new[each]}
-        for label in labels:
-            if label in two:
-                raise InvalidRequest(
-                    f"class {label!r} of the old version is another one than that of the new; say "
-                    "of which the labels are (side='old' or side='new')"
-                )
-        return [names.get(label, label) for label in labels]
-
-    def as_dict(self) -> dict[str, dict[str, list[str]]]:
-        """As a file says it: `{"aggregate_for_old": {...}}`, and `aggregate_for_new` if any."""
-        old = {name: list(names) for name, names in self.aggregate_for_old.items()}
-        new = {name: list(names) for name, names in self.aggregate_for_new.items()}
-        return {"aggregate_for_old": old, **({"aggregate_for_new": new} if new else {})}
-
-
-def _inverse(aggregate: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Each name that is not its common class's own, with that class."""
-    return {name: to for to, names in aggregate.items() for name in names if name != to}
 
 
 @dataclass(frozen=True)
@@ -130,16 +73,13 @@ def compare(book: Reading, old: Where, new: Where = HEAD) -> Comparison:
     positions = book.resolve(old), book.resolve(new)
     before, after = (book.governance.prefix(each.governance) for each in positions)
     common = bonds(before, after)
-    remap = Remap(
-        {bond.name: bond.new for bond in common if bond.new != (bond.name,)},
-        {bond.name: bond.old for bond in common if bond.old and bond.old != (bond.name,)},
-    )
+    remap = remap_of(common)
     one, two = (book.snapshot(each) for each in positions)
     if remap == Remap():
         differing = book.diff(*positions)
     else:
         differing = difference(
-            one, two, _inverse(remap.aggregate_for_new), _inverse(remap.aggregate_for_old)
+            one, two, inverse(remap.aggregate_for_new), inverse(remap.aggregate_for_old)
         )
     changed = by_split(differing)
     straight: Verdict = "fair" if all(bond.one_to_one for bond in common) else "fair_after_remap"

@@ -16,6 +16,7 @@ from ledger.cli import (
     shared,
     who,
 )
+from ledger.contracts.unresolved import in_state
 from ledger.core.contract import Unresolved
 from ledger.core.events import CorrectionSource, Decision, Geometry
 from ledger.core.outcome import Outcome
@@ -24,6 +25,7 @@ from ledger.errors import InvalidRequest
 from ledger.history import label_text
 from ledger.ledger import Ledger
 from ledger.replay import State
+from producers.relabelling import print_waiting, waiting_fields
 
 _MEANING = {
     Outcome.VOTED: "the contract asks for more approvals",
@@ -110,7 +112,7 @@ def review(
     actor: str | None,
     as_json: bool,
 ) -> None:
-    """Decide on a correction, or list the open ones.
+    """Decide on a correction, or list the open ones, and items that a split left without a label.
 
     Accept CORRECTION, keep the label as it is, or escalate to an expert.
     """
@@ -180,7 +182,15 @@ def _list_open(state: State, *, as_json: bool) -> None:
                 ", ".join(f"{who} {decision}" for who, decision in each.votes.items()),
             )
         )
-    if not as_json and not rows:
-        note("no correction is open")
-    elif not as_json:
+    waiting = sorted(in_state(state), key=lambda item: item.item_id.encode())
+    if as_json:
+        for item in waiting:
+            print_json(waiting_fields(item))
+        return
+    if rows:
         print_table(rows, ["correction", "item", "from", "to", "by", "status", "votes"])
+    else:
+        note("no correction is open")
+    if waiting:
+        print_waiting(waiting)
+        note("say what each of them is: errata correct ITEM --to CLASS")
