@@ -210,7 +210,7 @@ class Patches:
             standing = self.standing(patch_id)
         if not standing.open:
             close(self._book, standing, decision, before, actor=actor, rationale=rationale)
-        waits = tuple(missing(standing, decision))
+        waits = missing(standing, decision, cast.held)
         return Settled(patch_id, decision, not standing.open, standing.counts(), waits)
 
     def in_progress(self, position: Position) -> list[str]:

@@ -53,12 +53,15 @@ def refuse_unsound(standing: Standing, decision: Settlement, *, skip_stale: bool
         )
 
 
-def missing(standing: Standing, decision: Settlement) -> list[str]:
-    """What the open corrections wait for, in words."""
+def missing(standing: Standing, decision: Settlement, held: int) -> tuple[str, ...]:
+    """What the open corrections wait for, in words; so many votes on them were held back."""
     waits: Counter[str] = Counter()
     for each in standing.open:
         waits[_waits_for(standing, each, decision)] += 1
-    return [f"{count} wait for {what}" for what, count in sorted(waits.items())]
+    told = [f"{count} wait for {what}" for what, count in sorted(waits.items())]
+    if held:
+        told.append(f"until then {held} votes that would settle the others are held back")
+    return tuple(told)
 
 
 def _waits_for(standing: Standing, correction: Correction, decision: Settlement) -> str:
@@ -132,7 +135,7 @@ def close(
         book.govern(
             {
                 "type": PatchDecided.__name__,
-                "event_id": derived_id(patch_id, "decided", actor, decision),
+                "event_id": derived_id(patch_id, "decided"),
                 "patch_id": patch_id,
                 "decision": decision,
                 "start": list(map(max, first, named)),

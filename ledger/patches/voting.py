@@ -88,7 +88,8 @@ def ballot(
 
 
 def refuse_idle(cast: Ballot, actor: str) -> None:
-    """Refuse who can add nothing. Who has voted already may say so again: it changes nothing.
+    """Refuse whose votes all are refused. Who has voted already may say so again, which changes
+    nothing.
 
     Raises:
         InvalidRequest: says why no vote of theirs would count.
@@ -96,7 +97,7 @@ def refuse_idle(cast: Ballot, actor: str) -> None:
     if cast.votes or not cast.refused or set(cast.refused) == {Outcome.DUPLICATE}:
         return
     why = "; ".join(
-        f"{count} votes are refused as {outcome} ({outcome.reason})"
+        f"{count} refused as {outcome} ({outcome.reason})"
         for outcome, count in sorted(cast.refused.items())
     )
     held = f"; {cast.held} would count, and wait for these" if cast.held else ""
