@@ -71,6 +71,11 @@ class Settings(BaseSettings):
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _file()))
 
 
+def environment(**more: str) -> dict[str, str]:
+    """The environment for a program that is started: this one's, and more."""
+    return {**os.environ, **more}
+
+
 def _file() -> Path:
     return Path(os.environ.get("ERRATA_CONFIG") or FILE)
 

@@ -231,7 +231,7 @@ class PartitionFold:
                 return open_outcome
         kept = vote.decision == "keep"
         correction.status = (
-            Outcome.KEPT if kept else self._settle(offset, record, correction.proposal)
+            Outcome.KEPT if kept else self.settle(offset, record, correction.proposal)
         )
         return correction.status
 
@@ -260,8 +260,8 @@ class PartitionFold:
             self.contracts.forward(proposal.from_label, since, until, before)
         ) or contract.expert(self.contracts.forward(proposal.to_label, since, until, after))
 
-    def _settle(self, offset: int, record: Record, proposal: CorrectionProposed) -> Outcome:
-        """Apply an accepted correction, or find it stale."""
+    def settle(self, offset: int, record: Record, proposal: CorrectionProposed) -> Outcome:
+        """Apply an accepted correction, or find it stale; `offset` is where its last vote stands."""
         version = self.agreed(record, proposal)
         if version is None:
             return Outcome.STALE

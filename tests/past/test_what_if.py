@@ -1,0 +1,229 @@
+"""What the labels would be: exactly what a log without these events gives."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ledger.core.events import CorrectionProposed, ReviewDecided
+from ledger.core.outcome import Outcome
+from ledger.errors import InvalidRequest
+from ledger.past import Past, Selection, whatif
+from ledger.past.selection import Chosen
+from ledger.past.whatif import moves, open_records, preview, what_if
+from ledger.snapshot import Change
+from tests.columnar.test_replay import stored
+from tests.core.history import Entry, History, State
+from tests.core.strategies import PEOPLE, Plan, checkpoint, plans, play, wild_plans
+from tests.past.books import animals, corrected, labels, without
+
+patient = settings(
+    max_examples=40,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def lines(state: State) -> dict[str, bytes]:
+    """Each labelled item's canonical line."""
+    found = state.canonical().splitlines(keepends=True)
+    return dict(zip(sorted(state.labels(), key=str.encode), found, strict=True))
+
+
+def sides(changes: list[Change]) -> dict[str, tuple[bytes | None, bytes | None]]:
+    """Each change's canonical lines."""
+    return {
+        each.item_id: (
+            each.before.line() if each.before else None,
+            each.after.line() if each.after else None,
+        )
+        for each in changes
+    }
+
+
+def differing(
+    one: dict[str, bytes], two: dict[str, bytes]
+) -> dict[str, tuple[bytes | None, bytes | None]]:
+    """The items whose lines differ."""
+    return {
+        name: (one.get(name), two.get(name))
+        for name in one.keys() | two.keys()
+        if one.get(name) != two.get(name)
+    }
+
+
+@patient
+@given(
+    wild_plans(),
+    st.sampled_from(PEOPLE),
+    st.booleans(),
+    st.tuples(st.integers(0, 20), st.integers(0, 20)),
+    st.integers(0, 6),
+)
+def test_it_is_a_log_without_these_events(
+    plan: Plan, who: str, votes: bool, window: tuple[int, int], back: int
+) -> None:
+    """In every history, for every author and reviewer, in any window, at any position."""
+    history = play(plan, partitions=2)
+    position = history.governed().floor(checkpoint(history, back))
+    since, until = (history.governed().floor(checkpoint(history, each)) for each in window)
+    if not since.within(until):
+        since, until = until, since
+    event_type = ReviewDecided if votes else CorrectionProposed
+    chosen = Chosen(event_type, {"actor": who}, since, until)
+
+    def left_out(entry: Entry) -> bool:
+        inside = since.labels[entry.partition] <= entry.offset < until.labels[entry.partition]
+        return isinstance(entry.event, event_type) and entry.event.actor == who and inside
+
+    expected = differing(lines(history.at(position)), lines(without(history, position, left_out)))
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = stored(history, Path(folder) / "log.db")
+        found = what_if(dataset, position, [chosen])
+        dataset.log.close()
+    assert sides(list(found.difference)) == expected
+    count = sum(
+        left_out(entry)
+        for partition, stop in enumerate(position.labels)
+        for entry in history.label_logs[partition][:stop]
+    )
+    assert found.passed_over == count
+
+
+@patient
+@given(plans())
+def test_a_preview_is_an_expert_who_accepts_everything(plan: Plan) -> None:
+    """What is previewed is what an expert's votes on every open correction then do."""
+    history = play(plan, partitions=2)
+    position = history.head()
+    before = history.at()
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = stored(history, Path(folder) / "log.db")
+        found = preview(dataset, position)
+        dataset.log.close()
+    opened = [
+        entry
+        for log in history.label_logs
+        for entry in log
+        if isinstance(entry.event, CorrectionProposed) and _open(before, entry)
+    ]
+    history.policy(roles={"admin": ("*",), "expert": ("judge",)})
+    outcomes = [history.outcome(history.vote(entry, by="judge")) for entry in opened]
+    assert found.applied == outcomes.count(Outcome.APPLIED)
+    assert found.stale == outcomes.count(Outcome.STALE)
+    assert found.applied + found.stale == len(outcomes)
+    assert sides(list(found.difference)) == differing(lines(before), lines(history.at()))
+
+
+def _open(state: State, entry: Entry) -> bool:
+    """Whether this proposal stands and is open."""
+    event = entry.event
+    assert isinstance(event, CorrectionProposed)
+    record = state.folds[entry.partition].records.get(event.record_id)
+    known = record.corrections.get(event.correction_id) if record else None
+    return known is not None and known.open and known.offset == entry.offset
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_records_with_open_corrections(
+    columns: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are found by columns as by the reference fold."""
+    if columns:
+        pytest.importorskip("polars")
+        monkeypatch.setattr(whatif, "COLUMNS_FROM", 0)
+    history = History.of_classes("cat", "dog", partitions=2)
+    for name in ("r0", "r1", "r2", "r3", "r4#1"):
+        history.item(name, "cat")
+    history.propose("r0", "cat", "dog")
+    history.correct("r1", "cat", "dog")
+    history.vote(history.propose("r2", "cat", "dog"), "escalate")
+    history.withdraw(history.propose("r3", "cat", "dog"))
+    history.propose("r4#1", "cat", None)
+    dataset = stored(history, tmp_path / "log.db")
+    assert sorted(open_records(dataset, history.head())) == ["r0", "r2", "r4"]
+
+
+CONDITIONS: dict[str, Callable[[], Selection]] = {
+    "author": lambda: Selection(author="mia"),
+    "source": lambda: Selection(source="audit"),
+    "patch": lambda: Selection(patch="p-1"),
+    "audit_run": lambda: Selection(audit_run="run-7"),
+    "model_version": lambda: Selection(model_version="m-2"),
+    "segment": lambda: Selection(segment="mobile"),
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_each_condition(name: str, tmp_path: Path) -> None:
+    """Only the correction for which it holds is passed over, though others mention its value."""
+    fields: dict[str, dict[str, str]] = {
+        "author": {"actor": "mia"},
+        "source": {"source": "audit"},
+        "patch": {"patch_id": "p-1"},
+        "audit_run": {"audit_run_id": "run-7"},
+        "model_version": {"model_version": "m-2"},
+        "segment": {"segment": "mobile"},
+    }
+    value = next(iter(fields[name].values()))
+    chosen = corrected("1", "a", "cat", "dog")
+    chosen[0] |= fields[name]
+    other = corrected("2", "b", "cat", "dog", reason=f"not {value}")
+    with animals(tmp_path, *chosen, *other) as book:
+        found = Past(book).what_if(CONDITIONS[name]())
+        assert [(each.item_id, each.kind) for each in found.difference] == [("a", "changed")]
+        assert (found.passed_over, found.records) == (1, 1)
+        assert moves(found.difference) == [("dog", "cat", 1)]
+
+
+def test_several_are_left_out_together(tmp_path: Path) -> None:
+    """Without one author and without another reviewer; and a later correction then applies."""
+    events = [
+        *corrected("1", "a", "cat", "dog", by="eve"),
+        *corrected("2", "a", "cat", "cow", by="mia"),  # stale, for it is a dog by then
+        *corrected("3", "b", "cat", "dog", by="mia"),
+    ]
+    with animals(tmp_path, *events) as book:
+        past, before = Past(book), book.resolve()
+        found = past.what_if(Selection(author="eve"))
+        assert [
+            (c.before and c.before.label, c.after and c.after.label) for c in found.difference
+        ] == [("dog", "cow")]
+        both = past.what_if(Selection(author="eve"), Selection(reviewer="ann"))
+        assert {c.item_id: c.after and c.after.label for c in both.difference} == {
+            "a": "cat",
+            "b": "cat",
+        }
+        assert book.resolve() == before
+        assert labels(book) == dict.fromkeys("cdef", "cat") | {"a": "dog", "b": "dog"}
+
+
+@pytest.mark.parametrize(
+    ("given_", "words"),
+    [
+        ({}, "which corrections"),
+        ({"author": ""}, "author is empty"),
+        ({"source": "rumour"}, "none of feedback"),
+        ({"reviewer": "bob", "author": "ann"}, "no other condition"),
+    ],
+)
+def test_a_selection_that_says_nothing_is_refused(given_: dict[str, str], words: str) -> None:
+    """In words."""
+    with pytest.raises(InvalidRequest, match=words):
+        Selection(**given_)
+
+
+def test_a_window_that_ends_before_it_begins(tmp_path: Path) -> None:
+    """Is refused, as is one that lies beyond the log."""
+    with animals(tmp_path) as book:
+        head, start = book.resolve(), book.resolve("2000-01-01")
+        with pytest.raises(InvalidRequest, match="ends before it begins"):
+            Past(book).what_if(Selection(author="eve", since=head, until=start))
+        with pytest.raises(InvalidRequest, match="beyond the end"):
+            Past(book).what_if(Selection(author="eve", since="labels=99,0,0;governance=1"))
