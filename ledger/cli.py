@@ -17,7 +17,6 @@ import io
 import json
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +30,7 @@ from tabulate import tabulate
 from ledger.core.position import Position
 from ledger.errors import InvalidRequest, InvalidSetting, LedgerError
 from ledger.ledger import Ledger
+from ledger.printable import printable
 from ledger.settings import Settings, load
 
 COMMANDS = "errata.commands"
@@ -38,8 +38,6 @@ INTERRUPTED = 130  # 128 and the number of SIGINT, as shells report it
 _F = TypeVar("_F", bound=Callable[..., Any])
 _MOMENT_S = 1.0
 _SHARED = ("log", "dataset", "registry")
-# C0 and C1 controls, line and paragraph separators, and what turns the reading direction.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class Commands(click.Group):
@@ -238,11 +236,6 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self._shown:
             self._bar.render_finish()
-
-
-def printable(text: str) -> str:
-    """The text on one line, with every control character escaped."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def position_fields(position: Position) -> dict[str, Any]:

@@ -10,8 +10,8 @@ Every position may be given as offsets, a version name, a timestamp, or `head`.
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ledger import positions
@@ -228,41 +228,35 @@ class Ledger(Reading):
         )
 
     def tag(
-        self, name: str, at: Where = HEAD, *, actor: str, reviewer: str | None = None, **more: Any
+        self,
+        name: str,
+        at: Where = HEAD,
+        *,
+        actor: str,
+        reviewer: str | None = None,
+        base: str | None = None,
+        sample: Path | None = None,
+        **more: Any,
     ) -> VersionTagged:
-        """Name a position, with the hash of its snapshot.
+        """Name a position, with the hash of its snapshot, if every check of a release passes or
+        was waived by name (see `ledger.releases`).
 
         Args:
             name: such as `labels-v1.3`; a name is given once.
             at: the position.
             actor: who tags.
             reviewer: the second person, an admin once roles are named.
+            base: the version that it follows; by default the one before it.
+            sample: a file of doubly annotated items, `{"id", "annotator", "label"}` a line.
             **more: `reason`, `guideline` and other fields of `VersionTagged`.
         """
-        self._refuse_name(name)
-        position = self.resolve(at)
-        snapshot = self.snapshot(position)
-        tags = self.governance.tags.values()
-        older = [tag.event for tag in tags if tag.event.position.within(position)]
-        base = max(
-            older, key=lambda tag: (sum(tag.position.labels), tag.position.governance), default=None
-        )
-        self.govern(
-            {
-                "type": "VersionTagged",
-                "name": name,
-                "position": {**position.as_dict(), **self._other_ends()},
-                "content_hash": snapshot.sha256,
-                "base": base.name if base else None,
-                "actor": actor,
-                "author": actor,
-                "reviewer": reviewer,
-                "tool_versions": {"errata": importlib.metadata.version("errata")},
-                "counts": dict(snapshot.labels()),
-                **more,
-            }
-        )
-        return self.governance.tags[name].event
+        from ledger.releases.candidate import Candidate
+        from ledger.releases.sample import read_sample
+        from ledger.releases.tagging import tag
+
+        read = None if sample is None else read_sample(sample)
+        candidate = Candidate.at(self, self.resolve(at), base)
+        return tag(self, name, candidate, actor=actor, reviewer=reviewer, sample=read, more=more)
 
     def views(self) -> Database:
         """The tables that a worker keeps, for reading with sqlite-utils: how far they go is in
@@ -280,14 +274,6 @@ class Ledger(Reading):
             ) from error
         with View.open(views_path(self.settings), self.dataset) as view:
             return database(view.connection.file)
-
-    def _refuse_name(self, name: str) -> None:
-        if positions.is_moment(name) or name.lower() == HEAD:
-            raise InvalidRequest(f"version name {name!r} reads as another position; choose another")
-        taken = self.governance.tags.get(name)
-        if taken is not None:
-            where = taken.event.position.prefix()
-            raise InvalidRequest(f"version {name!r} is taken, by {where}; choose another name")
 
     def rollback(
         self, to: Where, *, actor: str, approved_by: str | None = None, reason: str | None = None
@@ -343,6 +329,7 @@ class Ledger(Reading):
             )
         return outcome
 
-    def _other_ends(self) -> dict[str, list[int]]:
+    def other_ends(self) -> dict[str, list[int]]:
+        """The ends of the topics that no label depends on, as a tag keeps them."""
         topics = (Topic.FEEDBACK, Topic.ANNOTATIONS, Topic.SIGNALS, Topic.QUARANTINE)
         return {topic.value: self.dataset.log.ends(topic) for topic in topics}

@@ -1,0 +1,223 @@
+"""A position that may become a version, beside the version that it follows.
+
+Labels of the base are mapped forward to the contract of the candidate first, so that a rename alone
+changes no item: what the schema changed and what people corrected are told apart. The base is the
+latest version whose labels are still in the candidate's: what a rollback took back is no base.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from ledger.contracts.relabel import columns_of, difference
+from ledger.contracts.unresolved import unresolved
+from ledger.core.contract import Contract, Contracts
+from ledger.core.events import SchemaChanged, VersionTagged
+from ledger.core.governance import Governance
+from ledger.core.position import Position
+from ledger.errors import InvalidRequest
+from ledger.releases.corrections import Corrections, corrections_between
+from ledger.releases.tally import Tally, tally
+from ledger.replay import State, fold_governance
+from ledger.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from ledger.ledger import Ledger
+
+
+class Forwarded(NamedTuple):
+    """The labels of a base to compare with: a snapshot, and the names that its classes have now."""
+
+    snapshot: Snapshot
+    names: Mapping[str, str]
+
+    def labels(self) -> Mapping[str, int]:
+        """How many items have each label, by label."""
+        found = Counter[str]()
+        for name, count in self.snapshot.labels().items():
+            found[self.names.get(name, name)] += count
+        return dict(sorted(found.items()))
+
+
+class Candidate:
+    """Everything that is asked of a release, each answer computed once.
+
+    Args:
+        book: the ledger.
+        position: closed.
+        base: the version to compare with; None if it is the first.
+    """
+
+    def __init__(self, book: Ledger, position: Position, base: VersionTagged | None) -> None:
+        self.book = book
+        self.position = position
+        self.base = base
+
+    @classmethod
+    def at(cls, book: Ledger, position: Position, base: str | None = None) -> Candidate:
+        """The candidate at a position, beside the named base or the version before it.
+
+        Raises:
+            InvalidRequest: there is no such version, or it lies beyond the position.
+        """
+        if base is None:
+            return cls(book, position, version_before(book.governance, position))
+        tag = book.version(base)
+        if not tag.position.prefix().within(position):
+            raise InvalidRequest(
+                f"base {base!r} lies beyond the position that is to be tagged; name a version "
+                "before it"
+            )
+        return cls(book, position, tag)
+
+    @cached_property
+    def governance(self) -> Governance:
+        """Governance at the position."""
+        return fold_governance(self.book.dataset, self.position.governance)
+
+    @property
+    def contract(self) -> Contract:
+        """The contract in force at the position."""
+        return self.governance.contract
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """The labels at the position."""
+        return self.book.snapshot(self.position)
+
+    @cached_property
+    def base_snapshot(self) -> Snapshot | None:
+        """The labels of the base, as they were."""
+        return self.book.snapshot(self.base.position.prefix()) if self.base else None
+
+    @cached_property
+    def forwarded(self) -> Forwarded | None:
+        """The labels of the base under the contract of the candidate; an item that a split leaves
+        without a class keeps the one that it had.
+        """
+        snapshot = self.base_snapshot
+        return None if snapshot is None else forward(self.book, snapshot, self.governance)
+
+    @cached_property
+    def tally(self) -> Tally:
+        """What differs from the base."""
+        if self.forwarded is None:
+            return tally(None, self.snapshot)
+        before, names = self.forwarded
+        return tally(difference(before, self.snapshot, names, {}), self.snapshot)
+
+    @cached_property
+    def unresolved(self) -> list[str]:
+        """The items that a split left without a class, sorted: no rule matches, or several do."""
+        return [waiting.item_id for waiting in unresolved(self.book, self.position)]
+
+    @cached_property
+    def state(self) -> State:
+        """Everything that the fold knows at the position: items one by one, with their texts."""
+        return self.book.state(self.position)
+
+    @cached_property
+    def corrections(self) -> Corrections:
+        """What was settled since the base."""
+        start = self.base.position.labels if self.base else (0,) * len(self.position.labels)
+        return corrections_between(self.book.dataset, self.governance, start, self.position)
+
+    @cached_property
+    def schema_changes(self) -> list[SchemaChanged]:
+        """How the classes changed since the base, in order: the mapping that was used."""
+        since = self.base.position.governance if self.base else 0
+        return [
+            change.event
+            for change in self.governance.changes
+            if change.offset >= since
+            and isinstance(change.event, SchemaChanged)
+            and not self.governance.void(change.offset)
+        ]
+
+    def without(self, item_ids: Collection[str]) -> list[str]:
+        """Those of the items that are not labelled here, sorted."""
+        frame = columns_of(self.snapshot)
+        if frame is None:
+            there = {row.item_id for row in self.snapshot.rows}
+        else:
+            there = set(frame["id"].filter(frame["id"].is_in(list(item_ids))).to_list())
+        return sorted(set(item_ids) - there)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether any item has a geometry."""
+        frame = columns_of(self.snapshot)
+        if frame is None:
+            return any(row.geometry is not None for row in self.snapshot.rows)
+        return frame["geometry_type"].null_count() < len(frame)
+
+
+def version_before(governance: Governance, position: Position) -> VersionTagged | None:
+    """The latest version within the position whose labels no rollback up to there took back.
+
+    Args:
+        governance: the versions to choose from.
+        position: closed.
+    """
+    rollbacks = governance.prefix(position.governance).live_rollbacks
+    found: VersionTagged | None = None
+    for tag in governance.tags.values():
+        named = tag.event.position.prefix()
+        voided = any(
+            named.within(each.event.at) and not named.within(each.event.to) for each in rollbacks
+        )
+        if voided or not named.within(position):
+            continue
+        if found is None or found.position.prefix().within(named):
+            found = tag.event
+    return found
+
+
+def forward(book: Ledger, snapshot: Snapshot, governance: Governance) -> Forwarded:
+    """A snapshot's labels mapped forward to the contract of a later governance.
+
+    Where a split asks for attributes, its labels are read at its own label offsets under that
+    governance, or, where a rollback lies in between, mapped item by item.
+    """
+    contracts = governance.contracts
+    since, until = snapshot.contract.version, contracts.in_force.version
+    if since >= until or not contracts.live(since):
+        return Forwarded(snapshot, {})  # the contract went back: classes compare as they stand
+    classes = snapshot.contract.classes
+    if not any(contracts.asks(name, since, until) for name in classes):
+        names = {name: contracts.becomes(name, since, until)[0] for name in classes}
+        return Forwarded(snapshot, {old: new for old, new in names.items() if old != new})
+    position = Position(snapshot.position.labels, governance.changes[-1].offset + 1)
+    if governance.closed(position):
+        return Forwarded(_completed(book.snapshot(position), snapshot), {})
+    return Forwarded(_one_by_one(snapshot, contracts, since, until), {})
+
+
+def _completed(forwarded: Snapshot, before: Snapshot) -> Snapshot:
+    """The snapshot, and the items that only the one before it has, as they were there."""
+    new, old = columns_of(forwarded), columns_of(before)
+    if new is None or old is None:
+        known = {row.item_id for row in forwarded.rows}
+        rows = [*forwarded.rows, *(row for row in before.rows if row.item_id not in known)]
+        return Snapshot(forwarded.position, forwarded.contract, rows)
+    import polars as pl
+
+    from ledger.columnar.snapshot import ColumnarSnapshot
+
+    whole = pl.concat([new, old.join(new, on="id", how="anti")])
+    return ColumnarSnapshot(forwarded.position, forwarded.contract, whole, _columns_only)
+
+
+def _columns_only() -> NoReturn:
+    raise AssertionError("labels mapped forward are compared as columns")
+
+
+def _one_by_one(snapshot: Snapshot, contracts: Contracts, since: int, until: int) -> Snapshot:
+    found = (
+        (row, contracts.forward(row.label, since, until, row.attributes)) for row in snapshot.rows
+    )
+    rows = [row._replace(label=label) if isinstance(label, str) else row for row, label in found]
+    return Snapshot(snapshot.position, snapshot.contract, rows)

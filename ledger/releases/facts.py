@@ -1,0 +1,180 @@
+"""What is to be known of a tagged version, all of it a function of the log.
+
+A release's documents are made from these facts alone, at any time and on any log that holds the
+same events: no fact names an offset, a path or the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from ledger.core.contract import Contract
+from ledger.core.events import ModelRegistered, PatchProposed, SchemaChanged, VersionTagged
+from ledger.errors import VerificationFailed
+from ledger.releases.candidate import Candidate, version_before
+from ledger.releases.corrections import Corrections, patches_of
+from ledger.releases.splits import test_note
+from ledger.releases.tally import Tally
+from ledger.remap import Comparison, Remap, compare
+
+if TYPE_CHECKING:
+    from ledger.ledger import Ledger
+
+
+class Measured(NamedTuple):
+    """One metric of a model trained on a version, beside the same of the model that it follows."""
+
+    model: str
+    metric: str
+    value: float
+    base_model: str | None
+    base_value: float | None
+    base_version: str | None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A version beside its base. Labels of the base are counted under the contract of the version.
+
+    Attributes:
+        tag: the event that named it, with its checks and waivers.
+        base: the version that it is compared with; None where it is the first.
+        contract: the one that its labels stand under.
+        base_contract_version: that of the base.
+        items: how many are labelled.
+        counts: items by class.
+        base_counts: the base's, mapped forward.
+        changes: what differs from the base.
+        unresolved: how many items a split left without a class.
+        corrections: what was settled since the base.
+        schema_changes: the mapping that was used, in order.
+        patches: those that corrections since the base belong to, by id.
+        comparison: whether results on the two compare; None without a base.
+        test_note: what comparisons across the two have to say of the test labels.
+        measured: metrics of the models that were trained on it.
+    """
+
+    tag: VersionTagged
+    base: VersionTagged | None
+    contract: Contract
+    base_contract_version: int | None
+    content_hash: str
+    items: int
+    counts: Mapping[str, int]
+    base_counts: Mapping[str, int]
+    changes: Tally
+    unresolved: int
+    corrections: Corrections
+    schema_changes: tuple[SchemaChanged, ...]
+    patches: tuple[PatchProposed, ...]
+    comparison: Comparison | None
+    test_note: str | None
+    measured: tuple[Measured, ...]
+
+    @property
+    def name(self) -> str:
+        """The version's name."""
+        return self.tag.name
+
+    @property
+    def when(self) -> datetime:
+        """When it was tagged, in UTC."""
+        return self.tag.occurred_at
+
+    @property
+    def author(self) -> str:
+        """Who made it."""
+        return self.tag.author or self.tag.actor
+
+    @property
+    def remap(self) -> Remap:
+        """The names under which it and its base compare."""
+        return self.comparison.remap if self.comparison else Remap()
+
+
+def facts_of(book: Ledger, name: str) -> Facts:
+    """The facts of a version.
+
+    Raises:
+        InvalidRequest: there is no such version.
+        VerificationFailed: its labels are not those that its tag says.
+    """
+    said = book.version(name)
+    candidate = candidate_of(book, said)
+    sha256 = candidate.snapshot.sha256
+    if said.content_hash not in (None, sha256):
+        raise VerificationFailed(
+            f"version {name!r} rebuilt has the hash {sha256}, and its tag says "
+            f"{said.content_hash}: `errata verify` tells more"
+        )
+    tag = completed(said, candidate)
+    base, forwarded = candidate.base, candidate.forwarded
+    return Facts(
+        tag=tag,
+        base=base,
+        contract=candidate.contract,
+        base_contract_version=(
+            candidate.base_snapshot.contract.version if candidate.base_snapshot else None
+        ),
+        content_hash=sha256,
+        items=len(candidate.snapshot),
+        counts=tag.counts,
+        base_counts=forwarded.labels() if forwarded else {},
+        changes=candidate.tally,
+        unresolved=len(candidate.unresolved),
+        corrections=candidate.corrections,
+        schema_changes=tuple(candidate.schema_changes),
+        patches=patches_of(book.governance, candidate.corrections),
+        comparison=compare(book, base.name, name) if base else None,
+        test_note=test_note(base, tag) if base else None,
+        measured=tuple(_measured(book, name)),
+    )
+
+
+def candidate_of(book: Ledger, tag: VersionTagged) -> Candidate:
+    """A version's position beside its base: the one that the tag names, or where another program
+    wrote the tag and named none, the version before it.
+    """
+    governance, position = book.governance, tag.position.prefix()
+    base = governance.tags.get(tag.base or "")
+    if base is not None or tag.checks:
+        return Candidate(book, position, base.event if base else None)
+    before = governance.prefix(governance.tags[tag.name].offset)
+    return Candidate(book, position, version_before(before, position))
+
+
+def completed(tag: VersionTagged, candidate: Candidate) -> VersionTagged:
+    """The tag with everything counted, as `Ledger.tag` would have written it."""
+    tally = candidate.tally
+    patches = patches_of(candidate.book.governance, candidate.corrections)
+    return replace(
+        tag,
+        base=candidate.base.name if candidate.base else None,
+        content_hash=candidate.snapshot.sha256,
+        patch_hashes=tuple(each.sha256 for each in patches),
+        counts=candidate.snapshot.labels(),
+        changed_by_class=tally.by_class,
+        changed_by_split=tally.by_split,
+        class_deltas=tally.class_deltas,
+    )
+
+
+def _measured(book: Ledger, name: str) -> list[Measured]:
+    models = {model: each.event for model, each in book.governance.register.models.items()}
+    found: list[Measured] = []
+    for model in sorted(models.values(), key=lambda each: each.name):
+        if model.label_version == name:
+            base = models.get(model.base or "")
+            found += [_beside(model, metric, base) for metric in sorted(model.metrics)]
+    return found
+
+
+def _beside(model: ModelRegistered, metric: str, base: ModelRegistered | None) -> Measured:
+    value = model.metrics[metric]
+    if base is None:
+        return Measured(model.name, metric, value, None, None, None)
+    old = base.metrics.get(metric)
+    return Measured(model.name, metric, value, base.name, old, base.label_version)

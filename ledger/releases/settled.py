@@ -1,0 +1,60 @@
+"""Settled corrections of a long log, folded by columns: what `corrections` counts one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from ledger.columnar.delta import delta
+from ledger.columnar.fold import ColumnarPartition
+from ledger.columnar.frame import Frame, Reader
+from ledger.columnar.replay import ahead, batches
+from ledger.core.governance import Governance
+from ledger.core.position import Position
+from ledger.dataset import Dataset
+from ledger.logs.base import Batch
+from ledger.releases.corrections import SETTLED, Settled
+
+_SAID = ("partition", "offset", "actor", "source", "segment", "reason", "patch_id")
+_VOTED = ("partition", "correction_offset", "actor", "outcome")
+_GROUP = ("outcome", "source", "segment", "reason", "author", "reviewer", "patch_id")
+
+
+def settled(
+    dataset: Dataset, governance: Governance, start: Sequence[int], position: Position
+) -> Iterator[tuple[Settled, int]]:
+    """Kinds of settled corrections with their numbers; see `corrections.corrections_between`."""
+    proposals: list[pl.DataFrame] = []
+    votes: list[pl.DataFrame] = []
+    folds = [
+        ColumnarPartition(governance.contracts, partition, dataset.partitions, dataset.codec)
+        for partition in range(len(position.labels))
+    ]
+    closing = [outcome.value for outcome in SETTLED]
+    for batch, frame, live in ahead(_frames(dataset, governance, position.labels)):
+        fold = folds[batch.partition]
+        if not live:
+            fold.void(frame)
+            continue
+        made = delta(batch, frame, fold.judge(frame), fold, 0)
+        proposals.append(made.corrections.select(_SAID))
+        counts = pl.col("outcome").is_in(closing) & (pl.col("offset") >= start[batch.partition])
+        votes.append(made.reviews.filter(counts).select(_VOTED))
+    if not votes:
+        return
+    said = pl.concat(proposals).rename({"actor": "author", "offset": "correction_offset"})
+    found = pl.concat(votes).rename({"actor": "reviewer"})
+    joined = found.join(said, on=["partition", "correction_offset"], how="left")
+    for *cells, count in joined.group_by(*_GROUP).len().iter_rows():
+        yield Settled(*cells), count
+
+
+def _frames(
+    dataset: Dataset, governance: Governance, stops: Sequence[int]
+) -> Iterator[tuple[Batch, Frame, bool]]:
+    reader = Reader(dataset.codec)
+    for partition, stop in enumerate(stops):
+        for span in governance.spans(partition, stop):
+            for batch in batches(dataset, partition, span.start, span.stop):
+                yield batch, reader.frame(batch.offsets, batch.keys, batch.values), span.live
