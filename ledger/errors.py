@@ -57,3 +57,7 @@ class ViewsUnavailable(LedgerError):
 
 class VerificationFailed(LedgerError):
     """What is kept beside the log is not what the log says."""
+
+
+class GateFailed(LedgerError):
+    """The labels are not what the contract asks for."""
