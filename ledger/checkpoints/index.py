@@ -3,7 +3,7 @@
 It is made of the segments that certain manifests name, by whoever had them all at hand, and its
 name says which manifests and what its bytes hash to. One that is damaged or of other manifests is
 passed over and made again; nothing is lost with it. Columns stand in Arrow's stream format,
-compressed by what is undone soonest: whoever asks for one version waits for it.
+lightly compressed: whoever asks for one version waits until that is undone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ledger.checkpoints.manifest import ours
 from ledger.checkpoints.rows import Kind, Rows
 from ledger.errors import CheckpointsUnavailable, InvalidSetting
 
-_FORMAT = 2
+_FORMAT = 3
 _FOLDER = "timeline"
 _NAME = re.compile(_FOLDER + r"/([0-9a-f]{16})-([0-9a-f]{16})\.arrow", re.ASCII)
 _say = structlog.get_logger("errata.checkpoints")
@@ -88,7 +88,7 @@ def dump(rows: Rows) -> bytes:
             changes[name] = column
     there = {"bits": np.concatenate([np.empty(0, np.uint64), *rows.there])}
     sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
     for columns, more in ((items, about), (changes, {}), (there, {})):
         table = pa.table(columns).replace_schema_metadata({"about": json.dumps(more)})
         with pa.ipc.new_stream(sink, table.schema, options=options) as stream:
