@@ -133,6 +133,7 @@ class Delta(NamedTuple):
 
 SCHEMAS: tuple[pl.Schema, ...] = (CHANGES, CORRECTIONS, REVIEWS, REFUSALS)
 """Those of a delta's frames, in their order."""
+_NONE = {kind: pl.Series([None], dtype=kind) for schema in SCHEMAS for kind in schema.values()}
 _EMPTY = Delta(*(pl.DataFrame(schema=schema) for schema in SCHEMAS))
 
 
@@ -170,18 +171,24 @@ def _merged(
     """Rows that came as columns and rows that came one by one, in offset order."""
     frames: list[pl.DataFrame] = []
     if columns:
-        size = len(columns["offset"])
-        made = dict.fromkeys(schema) | columns | {"epoch": epoch}
-        for name, kind in schema.items():
-            if made[name] is None or isinstance(made[name], int):
-                made[name] = pl.Series([made[name]], dtype=kind).new_from_index(0, size)
-        frames.append(pl.DataFrame(made, schema=schema))
+        size, made = len(columns["offset"]), columns | {"epoch": epoch}
+        frames.append(pl.DataFrame([_column(made.get(each), none[each], size) for each in schema]))
     if rows:
         whole = [(*row[:2], epoch, *row[2:]) for row in rows]
         frames.append(pl.DataFrame(whole, schema=schema, orient="row"))
     if len(frames) == 2:
         return pl.concat(frames).sort("offset")
     return frames[0] if frames else none
+
+
+def _column(values: Any, like: pl.Series, size: int) -> pl.Series:
+    """A column named and typed as another, of values or of one for all rows."""
+    if values is None:
+        values = _NONE[like.dtype].new_from_index(0, size)
+    elif isinstance(values, int):
+        values = pl.Series([values]).new_from_index(0, size)
+    made = pl.Series(values) if isinstance(values, np.ndarray) else values
+    return (made if made.dtype == like.dtype else made.cast(like.dtype)).alias(like.name)
 
 
 _REFUSED = np.array([outcome.refused for outcome in OUTCOMES])
@@ -230,7 +237,7 @@ class _Fast:
         split = self._texts("split", rows.at)
         return self._place(rows.at) | {
             **self._said(rows),
-            "outcome": _OUTCOMES.gather(self._outcomes[chosen]),
+            "outcome": _OUTCOMES[self._outcomes[chosen]],
             "item_offset": columns.things.offset[rows.item],
             "label": text,
             "unresolved": unresolved,
@@ -249,11 +256,11 @@ class _Fast:
         if not chosen.any():
             return {}
         rows = self._judged.rows.where(chosen)
-        confidence = pl.Series(self._frame.double("confidence", rows.at), dtype=pl.Float64)
+        confidence = self._frame.double("confidence", rows.at)
         return self._place(rows.at) | {
             **self._said(rows),
             **{name: self._texts(name, rows.at) for name in _OWN},
-            "confidence": confidence.fill_nan(None),
+            "confidence": _where(~np.isnan(confidence), pl.Series(confidence)),
         }
 
     def reviews(self) -> dict[str, Any]:
@@ -267,8 +274,8 @@ class _Fast:
             **self._said(rows),
             "correction_offset": own.offset[rows.correction],
             "correction_id": self._texts("correction_id", rows.at),
-            "decision": _DECISIONS.gather(rows.decision.astype(np.int64)),
-            "outcome": _OUTCOMES.gather(self._outcomes[chosen]),
+            "decision": _DECISIONS[rows.decision],
+            "outcome": _OUTCOMES[self._outcomes[chosen]],
             "rationale": self._texts("rationale", rows.at),
         }
 
@@ -283,8 +290,8 @@ class _Fast:
         counted = ~np.isin(outcomes, _NOT_COUNTED)
         return self._place(at) | {
             **{name: self._texts(name, at) for name in ("actor", "item_id", "record_id")},
-            "outcome": _OUTCOMES.gather(outcomes),
-            "event": _EVENTS.gather(self._frame.kind[at].astype(np.int64)),
+            "outcome": _OUTCOMES[outcomes],
+            "event": _EVENTS[self._frame.kind[at]],
             "said_under": _where(counted, pl.Series(self._frame.version[at])),
         }
 
@@ -310,7 +317,7 @@ class _Fast:
         numbers = (np.cumsum(used) - 1)[codes]
         names = pl.Series([cell[0] for cell in cells], dtype=pl.String)
         versions = pl.Series([cell[1] for cell in cells], dtype=pl.Int32)
-        return names.gather(numbers), versions.gather(numbers)
+        return names[numbers], versions[numbers]
 
 
 def strings(frame: Frame, column: Strings) -> pl.Series | None:
@@ -324,7 +331,7 @@ def strings(frame: Frame, column: Strings) -> pl.Series | None:
 def _where(there: Bools, values: pl.Series | None) -> pl.Series | None:
     if values is None or there.all():
         return values
-    return pl.select(pl.when(pl.Series(there)).then(values)).to_series()
+    return values.zip_with(pl.Series(there), _NONE[values.dtype])
 
 
 def _one_by_one(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +15,6 @@ from ledger.columnar.strings import (
     equal,
     joined,
     partitions_of,
-    series,
 )
 from ledger.columnar.tables import Tables
 from ledger.core.outcome import Outcome
@@ -111,8 +108,8 @@ class Naming:
         good = np.ones(len(at), np.bool_)
         if len(new):
             starts, lengths = _some(frame, "record", at[new])
-            region: Any = series(frame.data, starts, lengths).str.contains("#", literal=True)
-            bad = region.to_numpy()
+            marks = np.nonzero(frame.data == ord("#"))[0]
+            bad = np.searchsorted(marks, starts) != np.searchsorted(marks, starts + lengths)
             good[new[bad]] = False
             codes = record[new]
             things.record[codes[~bad]] = codes[~bad]

@@ -22,8 +22,8 @@ from ledger.logs.base import BATCH_MESSAGES_MAX, Batch, Log, Subscription, Topic
 if TYPE_CHECKING:
     from ledger.logs.sqlite_file import Connection, LogFile
 
-# How often a member looks for new messages (1 % of a processor), and whether its group is free.
-_LOOK_S = 0.005
+# How often a member looks for new messages (3 % of a processor), and whether its group is free.
+_LOOK_S = 0.002
 _TAKE_OVER_S = 0.01
 
 

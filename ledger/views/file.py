@@ -111,20 +111,14 @@ class Connection:
         if not len(frame):
             return 0
         with self._words():
-            batches = frame.rechunk().to_arrow().to_batches()
-            return sum(self._many(statement, batch) for batch in batches)
-
-    def _many(self, statement: str, batch: Any) -> int:
-        self._cursor.executemany(statement, batch)
-        return self._cursor.rowcount
+            self._cursor.executemany(statement, frame)
+            return self._cursor.rowcount
 
     def insert(self, table: str, frame: pl.DataFrame, more: str = "") -> None:
         """Insert the rows of a frame. Columns without any value are left out, for time."""
-        there = [name for name in frame.columns if frame[name].null_count() < len(frame)]
+        there = filled(frame)
         marks = ", ".join("?" * len(there))
-        self.many(
-            f"INSERT INTO {table} ({', '.join(there)}) VALUES ({marks}) {more}", frame.select(there)
-        )
+        self.many(f"INSERT INTO {table} ({', '.join(there)}) VALUES ({marks}) {more}", frame[there])
 
     def frame(
         self, schema: Mapping[str, Any], source: str, values: Sequence[Any] = ()
@@ -163,6 +157,14 @@ class Connection:
             yield
         except (adbc_driver_manager.Error, OSError, ValueError) as error:  # or text that is none
             raise told(self.file, str(error).partition("\n")[0]) from error
+
+
+def filled(frame: pl.DataFrame) -> list[str]:
+    """The columns that hold anything."""
+    if not len(frame):
+        return []
+    empty = zip(frame.columns, frame.null_count().row(0), strict=True)
+    return [name for name, nulls in empty if nulls < len(frame)]
 
 
 def database(file: Path) -> Database:

@@ -21,7 +21,7 @@ Spans = list[tuple[int, int]]
 FOREVER = PARTITION
 """The end of the last live range: whatever comes is live."""
 
-_ITEM = ("partition", "item_offset")
+_ITEM = ("partition", "offset")
 _RECORD = ("partition", "record_id")
 _SAID = ("partition", "offset", "item_id", "record_id", "label", "unresolved", "contract")
 _SHOWN = ("geometry_type", "coordinates", "split", "attributes")
@@ -31,6 +31,11 @@ ITEMS: Mapping[str, Any] = {
     "changed": CHANGES["offset"],
     "timestamp_ms": CHANGES["timestamp_ms"],
 }
+_FROM = {"offset": "item_offset", "registered": "offset", "changed": "offset"}
+"""The columns of CHANGES that have other names in ITEMS."""
+_BROUGHT = ("attributes", "registered")
+"""What is the item's own of the change that made it."""
+_NONE = {name: pl.Series([None], dtype=ITEMS[name]) for name in _BROUGHT}
 CHANGED: Mapping[str, Any] = {
     name: kind for name, kind in CHANGES.items() if name in {"item_offset", "outcome", *ITEMS}
 }
@@ -39,42 +44,34 @@ CHANGED: Mapping[str, Any] = {
 
 def items(changes: pl.DataFrame) -> pl.DataFrame:
     """The items that live changes make, by offset; what none of them says is null."""
-    brought = pl.col("outcome") != "applied"
-    said = changes.select(
-        pl.exclude("attributes", "split"),
-        pl.col("split").alias("first"),
-        pl.when(brought).then("attributes").alias("given"),
-        pl.when(brought).then("offset").alias("registered"),
-    )
-    if not all(said[name].n_unique() == len(said) for name in ("item_offset", "record_id")):
+    brought = changes["outcome"] != "applied"
+    columns = {name: changes[_FROM.get(name, name)] for name in ITEMS}
+    for name in _BROUGHT:
+        columns[name] = columns[name].zip_with(brought, _NONE[name])
+    # Column by column: Polars' engine takes longer to begin than one event may take altogether.
+    said = pl.DataFrame([column.alias(name) for name, column in columns.items()])
+    if not all(said[name].n_unique() == len(said) for name in ("offset", "record_id")):
         said = _together(said)
-    return said.select(
-        "partition",
-        pl.col("item_offset").alias("offset"),
-        *("item_id", "record_id", "label", "unresolved", "contract"),
-        *("geometry_type", "coordinates", pl.col("first").alias("split")),
-        pl.col("given").alias("attributes"),
-        "registered",
-        pl.col("offset").alias("changed"),
-        "timestamp_ms",
-    ).sort("partition", "offset")
+    return said if said["offset"].is_sorted() else said.sort(_ITEM)
 
 
 def _together(said: pl.DataFrame) -> pl.DataFrame:
     """The last change of each item, with what any of its changes brought, and any of its record
     said of the split.
     """
-    last = said.drop("given", "registered", "first").unique(_ITEM, keep="last", maintain_order=True)
-    given = said.filter(pl.col("registered").is_not_null()).unique(_ITEM, keep="first")
-    splits = said.filter(pl.col("first").is_not_null()).unique(_RECORD, keep="first")
-    return last.join(given.select(*_ITEM, "given", "registered"), on=_ITEM, how="left").join(
-        splits.select(*_RECORD, "first"), on=_RECORD, how="left"
+    rows = said.lazy()
+    last = rows.drop(*_BROUGHT, "split").unique(_ITEM, keep="last", maintain_order=True)
+    given = rows.filter(pl.col("registered").is_not_null()).unique(_ITEM, keep="first")
+    splits = rows.filter(pl.col("split").is_not_null()).unique(_RECORD, keep="first")
+    joined = last.join(given.select(*_ITEM, *_BROUGHT), on=_ITEM, how="left").join(
+        splits.select(*_RECORD, "split"), on=_RECORD, how="left"
     )
+    return joined.select(ITEMS.keys()).sort(_ITEM).collect()
 
 
 def telling(changes: pl.DataFrame) -> pl.DataFrame:
     """The changes that `items` still needs: registrations, and the last of each item."""
-    last = changes.select(pl.struct(_ITEM).is_last_distinct()).to_series()
+    last = changes.select(pl.struct("partition", "item_offset").is_last_distinct()).to_series()
     return changes.filter(last | (pl.col("outcome") != "applied"))
 
 
@@ -82,38 +79,48 @@ def standing(reviews: pl.DataFrame) -> pl.DataFrame:
     """What live reviews make of their corrections, by the offset of each: partition,
     correction_offset, status, and by whom, where and when it was decided (null while it is open).
     """
+    return _standing(reviews.lazy()).collect()
+
+
+def _standing(reviews: pl.LazyFrame) -> pl.LazyFrame:
     key = ("partition", "correction_offset")
-    last = (
+    settled = pl.col("outcome") != "escalated"
+    return (
         reviews.filter(pl.col("outcome") != "voted")
         .unique(key, keep="last", maintain_order=True)
         .sort(key)
-    )
-    settled = pl.col("outcome") != "escalated"
-    return last.select(
-        *key,
-        pl.col("outcome").alias("status"),
-        pl.when(settled).then("actor").alias("decided_by"),
-        pl.when(settled).then("offset").alias("decided_offset"),
-        pl.when(settled).then("timestamp_ms").alias("decided_ms"),
+        .select(
+            *key,
+            pl.col("outcome").alias("status"),
+            pl.when(settled).then("actor").alias("decided_by"),
+            pl.when(settled).then("offset").alias("decided_offset"),
+            pl.when(settled).then("timestamp_ms").alias("decided_ms"),
+        )
     )
 
 
 def earlier(delta: Delta) -> pl.DataFrame:
     """What the reviews of a batch make of corrections from before it, all of it live."""
-    return standing(
-        delta.reviews.join(
-            delta.corrections, left_on="correction_offset", right_on="offset", how="anti"
-        )
-    )
+    reviews = delta.reviews.lazy()
+    if len(delta.corrections):
+        new = delta.corrections.lazy()
+        reviews = reviews.join(new, left_on="correction_offset", right_on="offset", how="anti")
+    return _standing(reviews).collect()
 
 
 def stand(corrections: pl.DataFrame, reviews: pl.DataFrame, spans: Spans) -> pl.DataFrame:
     """Corrections with what the reviews make of them, where both are live; `void` are others."""
-    alive = live(spans)
-    found = standing(reviews.filter(alive)).rename({"correction_offset": "offset"})
-    joined = corrections.join(found, on=("partition", "offset"), how="left")
+    alive, key = live(spans), ("partition", "offset")
+    found = _standing(reviews.lazy().filter(alive)).rename({"correction_offset": "offset"})
+    joined = corrections.lazy().join(found, on=key, how="left")
     status = pl.when(alive).then(pl.col("status").fill_null("proposed")).otherwise(pl.lit("void"))
-    return joined.with_columns(status).sort("partition", "offset")
+    return joined.with_columns(status).sort(key).collect()
+
+
+def opened(corrections: pl.DataFrame) -> pl.DataFrame:
+    """Corrections that nobody has decided on."""
+    proposed = pl.Series("status", ["proposed"]).new_from_index(0, len(corrections))
+    return corrections.hstack([proposed])
 
 
 def live(spans: Spans) -> pl.Expr:

@@ -22,7 +22,6 @@ from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.errors import InvalidRequest, ViewsDamaged, ViewsUnavailable
-from ledger.logs.base import Topic
 from ledger.views import file, present, tables
 from ledger.views.file import Connection
 from ledger.views.schema import PARTITION
@@ -78,7 +77,7 @@ class View:
 
     def place(self, partition: int) -> Place:
         """Where a partition stands."""
-        return tables.place_of(self.connection, Topic.LABELS, partition)
+        return tables.places(self.connection, partition)[0]
 
     def answers(self, governance: Governance, position: Position) -> bool:
         """Whether the rows answer a closed position: they reach it, the governance under which

@@ -13,7 +13,7 @@ from ledger.dataset import Dataset
 from ledger.errors import ViewsDamaged
 from ledger.logs.base import Topic
 from ledger.views import present, schema
-from ledger.views.file import APPLICATION_ID, Connection
+from ledger.views.file import APPLICATION_ID, Connection, filled
 from ledger.views.present import Spans
 
 _UPSERT = """ON CONFLICT (id) DO UPDATE SET
@@ -43,7 +43,10 @@ _SHARE = """UPDATE items SET split = ?1 WHERE split IS NULL
     AND (item_id = ?2 OR (item_id > ?2 || '#' AND item_id < ?2 || '$'))"""
 _TAKE = """UPDATE items SET split = (SELECT of.split FROM items AS of WHERE of.split IS NOT NULL
     AND (of.item_id = ?1 OR (of.item_id > ?1 || '#' AND of.item_id < ?1 || '$')) LIMIT 1)
-    WHERE id = {first} + ?2"""
+    WHERE id = {first} + ?2 AND ?2 >= {since}"""
+_DECIDE = """UPDATE corrections SET status = ?1, decided_by = iif(?1 = 'escalated', NULL, ?2),
+    decided = iif(?1 = 'escalated', NULL, {first} + ?3),
+    decided_ms = iif(?1 = 'escalated', NULL, ?4) WHERE id = {first} + ?5 AND ?1 <> 'voted'"""
 
 
 ALL = [(0, present.FOREVER)]
@@ -101,15 +104,16 @@ def recognise(connection: Connection, dataset: Dataset) -> None:
             )
 
 
-def place_of(connection: Connection, topic: Topic, partition: int) -> Place:
-    """Where a partition stands."""
+def places(connection: Connection, partition: int) -> tuple[Place, Place]:
+    """Where a partition stands, and governance."""
     rows = connection.rows(
-        "SELECT offset, epoch, governance FROM progress WHERE topic = ? AND partition = ?",
-        (topic.value, partition),
+        f"""SELECT offset, epoch, governance FROM progress
+            WHERE (topic = '{Topic.LABELS}' AND partition = {partition:d})
+                OR (topic = '{Topic.GOVERNANCE}' AND partition = 0) ORDER BY topic DESC"""
     )
-    if not rows:
+    if len(rows) != 2:
         raise ViewsDamaged(f"the views at {connection.file} know no partition {partition}")
-    return Place(*rows[0])
+    return Place(*rows[0]), Place(*rows[1])
 
 
 def position_of(connection: Connection) -> Position:
@@ -147,10 +151,8 @@ def add(connection: Connection, partition: int, delta: Delta) -> None:
     insert(connection, "reviews", partition, delta.reviews)
     insert(connection, "refusals", partition, delta.refusals)
     if len(delta.corrections):
-        proposed = present.stand(delta.corrections, delta.reviews, ALL)
-        insert(connection, "corrections", partition, proposed)
-    if len(delta.reviews):
-        settle(connection, partition, present.earlier(delta))
+        insert(connection, "corrections", partition, present.opened(delta.corrections))
+    _decide(connection, partition, delta.reviews)
     if len(delta.changes):
         items = present.items(delta.changes)
         insert(connection, "items", partition, items, _UPSERT)
@@ -190,8 +192,7 @@ def insert(
     """Insert rows of one partition. What the table computes, or finds elsewhere, is left out, and
     so are columns without any value.
     """
-    names = [name for name in frame.columns if name not in _ELSEWHERE[table]]
-    names = [name for name in names if frame[name].null_count() < len(frame)]
+    names = [name for name in filled(frame) if name not in _ELSEWHERE[table]]
     if not names:
         return
     if "coordinates" in names:
@@ -199,9 +200,7 @@ def insert(
     first = partition * schema.PARTITION
     columns = ", ".join(_IDS.get(name, name) for name in names)
     values = ", ".join(f"{first} + ?" if name in _IDS else "?" for name in names)
-    connection.many(
-        f"INSERT INTO {table} ({columns}) VALUES ({values}) {more}", frame.select(names)
-    )
+    connection.many(f"INSERT INTO {table} ({columns}) VALUES ({values}) {more}", frame[names])
 
 
 def settle(connection: Connection, partition: int, standing: pl.DataFrame) -> None:
@@ -210,10 +209,14 @@ def settle(connection: Connection, partition: int, standing: pl.DataFrame) -> No
     connection.many(
         f"""UPDATE corrections SET status = ?, decided_by = ?, decided = {first} + ?,
             decided_ms = ? WHERE id = {first} + ?""",
-        standing.select(
-            "status", "decided_by", "decided_offset", "decided_ms", "correction_offset"
-        ),
+        standing[["status", "decided_by", "decided_offset", "decided_ms", "correction_offset"]],
     )
+
+
+def _decide(connection: Connection, partition: int, reviews: pl.DataFrame) -> None:
+    """Let corrections follow reviews, all live, one after the other."""
+    said = reviews[["outcome", "actor", "offset", "timestamp_ms", "correction_offset"]]
+    connection.many(_DECIDE.format(first=partition * schema.PARTITION), said)
 
 
 def _share_splits(connection: Connection, partition: int, items: pl.DataFrame, since: int) -> None:
@@ -225,10 +228,11 @@ def _share_splits(connection: Connection, partition: int, items: pl.DataFrame, s
         items: those of a batch, with the splits that the batch gave.
         since: items made before this offset were there before the batch.
     """
-    given = items["split"].is_not_null()
-    gave = items.filter(given).select("split", "record_id").unique("record_id")
-    connection.many(_SHARE, gave)
-    new = items.filter(~given & (items["offset"] >= since))
-    connection.many(
-        _TAKE.format(first=partition * schema.PARTITION), new.select("record_id", "offset")
-    )
+    without, split = items["split"].null_count(), pl.col("split")
+    gave = items.filter(split.is_not_null()) if 0 < without < len(items) else items
+    if without < len(items):
+        connection.many(_SHARE, gave[["split", "record_id"]])
+    none = items.filter(split.is_null()) if 0 < without < len(items) else items
+    if without:
+        take = _TAKE.format(first=partition * schema.PARTITION, since=since)
+        connection.many(take, none[["record_id", "offset"]])

@@ -67,7 +67,7 @@ class ViewWriter:
 
     def place(self, partition: int) -> Place:
         """Where a partition stands."""
-        return tables.place_of(self._connection, Topic.LABELS, partition)
+        return tables.places(self._connection, partition)[0]
 
     def rows(self, partition: int, spans: Spans) -> Delta:
         """The rows of some ranges of a partition, of which a fold is restored."""
@@ -87,11 +87,12 @@ class ViewWriter:
             Fenced: the partition stands elsewhere, or more of governance is known.
         """
         with self._turn(partition, here, known):
-            self._align(partition, known, here.offset, here.offset)
+            here = self._align(partition, known, here, here.offset)
             tables.add(self._connection, partition, delta)
             contract.split_items(self._connection, known, delta.changes)
-            self._align(partition, known, stop, stop)
-            return self._stand(partition, known, stop)
+            place = self._align(partition, known, here._replace(offset=stop), stop)
+            tables.put_place(self._connection, Topic.LABELS, partition, place)
+        return place
 
     def reset(self, partition: int, here: Place, known: Known, start: int) -> Place:
         """Forget the rows at `start` and beyond, which are to be folded again, and take in what is
@@ -107,8 +108,9 @@ class ViewWriter:
             Fenced: as `write`.
         """
         with self._turn(partition, here, known):
-            self._align(partition, known, here.offset, start)
-            return self._stand(partition, known, start)
+            place = self._align(partition, known, here, start)
+            tables.put_place(self._connection, Topic.LABELS, partition, place)
+        return place
 
     @contextmanager
     def _turn(self, partition: int, here: Place, known: Known) -> Generator[None]:
@@ -116,10 +118,9 @@ class ViewWriter:
         if self.replaced:
             raise Fenced(f"the views at {self.path} are another file now")
         with self._connection.transaction():
-            found = self.place(partition)
+            found, stored = tables.places(self._connection, partition)
             if found != here:
                 raise Fenced(f"partition {partition} stands at {found}, and not at {here}")
-            stored = tables.place_of(self._connection, Topic.GOVERNANCE, 0)
             if stored.offset > known.stop:
                 raise Fenced(f"governance is known up to {stored.offset}, here to {known.stop}")
             if stored.offset < known.stop:
@@ -128,23 +129,22 @@ class ViewWriter:
                 tables.put_place(self._connection, Topic.GOVERNANCE, 0, place)
             yield
 
-    def _align(self, partition: int, known: Known, folded: int, start: int) -> None:
-        """Keep what is folded up to `folded` only below `start`, and let the present follow from
-        what is live in the epoch that begins or goes on there.
+    def _align(self, partition: int, known: Known, here: Place, start: int) -> Place:
+        """Keep what stands `here` only below `start`, and let the present follow from what is live
+        in the epoch that begins or goes on there; where the partition stands then.
         """
-        governance = known.epochs.governances[known.epochs.epoch(partition, start)]
-        before = tables.spans_of(self._connection, partition)
-        after: Spans = live(governance, partition, FOREVER)
-        if before != after:
-            tables.write_spans(self._connection, partition, after)
-        changed = present.apart(present.below(before, folded), present.below(after, start))
-        if changed or start < folded:
-            items = rollback.align(self._connection, partition, changed, after, start)
-            contract.split_items(self._connection, known, items)
-
-    def _stand(self, partition: int, known: Known, stop: int) -> Place:
-        place = Place(stop, known.epochs.epoch(partition, stop), known.stop)
-        tables.put_place(self._connection, Topic.LABELS, partition, place)
+        place = Place(start, known.epochs.epoch(partition, start), known.stop)
+        if place != here:
+            governance = known.epochs.governances[place.epoch]
+            before = tables.spans_of(self._connection, partition)
+            after: Spans = live(governance, partition, FOREVER)
+            if before != after:
+                tables.write_spans(self._connection, partition, after)
+            folded = here.offset
+            changed = present.apart(present.below(before, folded), present.below(after, start))
+            if changed or start < folded:
+                items = rollback.align(self._connection, partition, changed, after, start)
+                contract.split_items(self._connection, known, items)
         return place
 
 
