@@ -1,6 +1,6 @@
 """Reads the log and folds it as columns: what `ledger.replay` does one event at a time.
 
-The next messages are read and decoded in a thread while the last ones are folded. Both take turns
+The next messages are read in a thread while the last ones are decoded and folded. Both take turns
 at the interpreter, so that less is saved than half. Batches are as large as a core's own cache can
 take in: larger ones need fewer operations, and wait longer for memory.
 """
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ledger import replay as reference
 from ledger.columnar.fold import ColumnarPartition
-from ledger.columnar.frame import Frame, Reader
+from ledger.columnar.frame import Reader
 from ledger.columnar.snapshot import ColumnarSnapshot, frame_of
 from ledger.columnar.state import Fetch
 from ledger.core.events import Event
@@ -81,8 +81,10 @@ def replay(dataset: Dataset, position: Position, observe: Observer | None = None
         ColumnarPartition(governance.contracts, partition, dataset.partitions, dataset.codec)
         for partition in range(len(position.labels))
     ]
+    reader = Reader(dataset.codec)
     # One stream over all partitions: while the last of one is folded, the next one is read.
-    for batch, frame, live in ahead(_frames(dataset, governance, position.labels)):
+    for batch, live in ahead(_batches(dataset, governance, position.labels)):
+        frame = reader.frame(batch.offsets, batch.keys, batch.values)
         fold = folds[batch.partition]
         outcomes = fold.apply(frame) if live else fold.void(frame)
         if observe is not None:
@@ -90,16 +92,14 @@ def replay(dataset: Dataset, position: Position, observe: Observer | None = None
     return ColumnarState(dataset, position, governance, folds)
 
 
-def _frames(
+def _batches(
     dataset: Dataset, governance: Governance, stops: Sequence[int]
-) -> Iterator[tuple[Batch, Frame, bool]]:
-    """The label events below `stops`, decoded, and whether they are live."""
-    reader = Reader(dataset.codec)
+) -> Iterator[tuple[Batch, bool]]:
+    """The label events below `stops`, and whether they are live."""
     for partition, stop in enumerate(stops):
         for span in governance.spans(partition, stop):
             for batch in batches(dataset, partition, span.start, span.stop):
-                frame = reader.frame(batch.offsets, batch.keys, batch.values)
-                yield batch, frame, span.live
+                yield batch, span.live
 
 
 def batches(dataset: Dataset, partition: int, start: int, stop: int) -> Iterator[Batch]:

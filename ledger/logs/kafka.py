@@ -257,6 +257,18 @@ class KafkaLog(Log):
 
     def read(self, topic: Topic, partition: int, start: int, stop: int) -> Iterator[Batch]:
         """Read a range; what is wrong with it is raised by this call, not by the iterator."""
+        self._refuse_range(topic, partition, start, stop)
+        return self._readers.read(topic, self.topic_name(topic), partition, range(start, stop))
+
+    def read_packed(
+        self, topic: Topic, partition: int, start: int, stop: int, rows: int
+    ) -> Iterator[Batch]:
+        """As `read`; what holds a message without a value comes as `read` gives it."""
+        self._refuse_range(topic, partition, start, stop)
+        name = self.topic_name(topic)
+        return self._readers.read_packed(topic, name, partition, range(start, stop), rows)
+
+    def _refuse_range(self, topic: Topic, partition: int, start: int, stop: int) -> None:
         self._refuse_partition(topic, partition, self.partition_count(topic))
         where = (topic, partition)
         first = self._offsets([where], OffsetSpec.earliest())[where]
@@ -268,9 +280,6 @@ class KafkaLog(Log):
             )
         if start < first:
             raise self._headless(topic, partition, first)
-        if start == stop:
-            return iter(())
-        return self._readers.read(topic, self.topic_name(topic), partition, start, stop)
 
     def subscribe(
         self,

@@ -225,6 +225,21 @@ def test_batches_are_bounded(log: Log):
     assert values(iter(batches)) == [b"%d" % n for n in range(count)]
 
 
+@pytest.mark.parametrize(("start", "stop"), [(0, 10), (3, 7), (4, 4)])
+@pytest.mark.parametrize("rows", [3, 100])
+def test_packed(log: Log, start: int, stop: int, rows: int):
+    """Read packed, a range is the same, in batches of about so many rows."""
+    log.append(LABELS, numbered(1, 0, 10))
+    batches = list(log.read_packed(LABELS, 1, start, stop, rows) or ())
+    assert len(batches) == -(-(stop - start) // rows)
+    found = [
+        row
+        for batch in batches
+        for row in zip(batch.offsets, batch.timestamps_ms, batch.keys, batch.values, strict=True)
+    ]
+    assert found == [(n, NOON + n, b"key %d" % n, b"%d" % n) for n in range(start, stop)]
+
+
 @pytest.mark.parametrize(("start", "stop"), [(0, 4), (3, 4), (2, 100), (4, 5)])
 def test_read_beyond_the_end(log: Log, start: int, stop: int):
     """What is not there yet is refused, never waited for and never given as less."""

@@ -269,6 +269,7 @@ def test_aborted_messages_are_not_read(log: KafkaLog, transactions: Producer):
     assert everything(log, LABELS, 0) == kept_values
     for stop in range(5, 11):
         assert values(log.read(LABELS, 0, 1, stop)) == kept_values[1:stop]
+        assert values(log.read_packed(LABELS, 0, 1, stop, 2)) == kept_values[1:stop]
         assert values(log.read(LABELS, 0, 5, stop)) == []
     log.append(LABELS, numbered(0, 2, 3))
     for stop in range(5, 11):

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Message as Received
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger.errors import CorruptLog, InvalidRequest
 from ledger.logs.base import Batch, Message, PackedCells
+from ledger.logs.kafka_read import Packing, batch_of
 from ledger.logs.sqlite import SqliteLog
 from tests.logs.places import LABELS, NOON, alter, numbered
 
@@ -59,6 +61,38 @@ def test_any_messages(
             batches = packed(log, start, len(given), size)
             assert all(isinstance(each.values, PackedCells) for each in batches)
             assert rows(batches) == rows(log.read(LABELS, 0, start, len(given)))
+
+
+@given(
+    st.lists(st.tuples(st.none() | cells, cells, st.integers(1, 3)), min_size=1, max_size=12),
+    st.integers(1, 5),
+)
+def test_messages_of_kafka(given: list[tuple[bytes | None, bytes, int]], size: int):
+    """Taken in some at a time, with offsets between them that hold no message."""
+    messages: list[Received] = []
+    offset = 7
+    for key, value, step in given:
+        offset += step
+        when = (1, NOON - offset)
+        messages.append(Received("t", offset=offset, key=key, value=value, timestamp=when))
+    packing = Packing(LABELS, 1)
+    for first in range(0, len(messages), size):
+        assert packing.add(messages[first : first + size])
+    batch, plain = packing.batch(), batch_of(LABELS, 1, messages)
+    assert isinstance(batch.values, PackedCells)
+    assert (batch.topic, batch.partition, len(batch)) == (LABELS, 1, len(plain))
+    assert rows([batch]) == rows([plain])
+
+
+def test_message_without_value_is_not_packed():
+    """Kafka can store one, and packed it would be an empty value: it is left out, with those that
+    came with it.
+    """
+    whole, without = (Received("t", offset=5, key=b"k", value=value) for value in (b"v", None))
+    packing = Packing(LABELS, 0)
+    assert packing.add([whole])
+    assert not packing.add([whole, without])
+    assert list(packing.batch().values) == [b"v"]
 
 
 def test_cells_are_a_sequence(log: SqliteLog):
