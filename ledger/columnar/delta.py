@@ -187,7 +187,7 @@ def _column(values: Any, like: pl.Series, size: int) -> pl.Series:
         values = _NONE[like.dtype].new_from_index(0, size)
     elif isinstance(values, int):
         values = pl.Series([values]).new_from_index(0, size)
-    made = pl.Series(values) if isinstance(values, np.ndarray) else values
+    made: pl.Series = pl.Series(values)
     return (made if made.dtype == like.dtype else made.cast(like.dtype)).alias(like.name)
 
 

@@ -200,7 +200,9 @@ class KafkaLog(Log):
         return end if found < 0 else min(found, end)
 
     def _all_offsets(self, topic: Topic, spec: object) -> list[int]:
-        everywhere = [(topic, number) for number in range(self.partition_count(topic))]
+        # A topic of one partition, once met, is not asked for their number at every look.
+        known = self._counts.get(topic) if topic.single else None
+        everywhere = [(topic, number) for number in range(known or self.partition_count(topic))]
         return list(self._offsets(everywhere, spec).values())
 
     def _offsets(self, partitions: Sequence[Partition], spec: object) -> dict[Partition, int]:
