@@ -131,7 +131,6 @@ def _column(asked: str | None, there: list[str]) -> str:
     found = next((name for name in ((asked,) if asked else _COLUMNS) if name in there), None)
     if found is None:
         named = f"no column {asked!r}" if asked else "no column of a usual name"
-        raise InvalidRequest(
-            f"{named}; there are {', '.join(there) or 'none'}: name it by --column"
-        )
+        known = ", ".join(there) or "none"
+        raise InvalidRequest(f"{named}; there are: {known}. Name it with --column")
     return found
