@@ -3,7 +3,7 @@
 `reason` may be left out; null in `from` adds the item, null in `to` takes its label away. Our own
 richer lines may hold `from_geometry` and `to_geometry`, each `{"type", "coordinates"}`. The file
 is UTF-8, empty lines mean nothing, and an item has one line. It is read as a stream: a line may
-have 1 MiB, a file 256 MiB and a million lines, so that whatever is given is answered in bounded
+have 1 MiB, a file 256 MiB and 250,000 lines, so that whatever is given is answered in bounded
 memory. Larger patches are given in parts.
 """
 
@@ -23,7 +23,7 @@ from ledger.patches.problems import Problems
 
 LINE_BYTES_MAX = 1 << 20
 FILE_BYTES_MAX = 256 << 20
-LINES_MAX = 1_000_000
+LINES_MAX = 250_000
 KEYS = ("id", "from", "to", "reason", "from_geometry", "to_geometry")
 _BOM = b"\xef\xbb\xbf"
 _SHOWN_MAX = 60
