@@ -164,17 +164,14 @@ class _Groups:
 
 
 def _named(groups: Sequence[tuple[tuple[str, ...], tuple[str, ...]]]) -> list[Bond]:
-    """Each group under a name of its own: a single old class's comes first, so that no other one
-    takes it.
+    """Each group under a name of its own, which is no old class of another group: who reads an old
+    name must not take it for something else.
     """
-    taken = {old[0] for old, _ in groups if len(old) == 1}
+    taken = {name for old, _ in groups for name in old}
     made: list[Bond] = []
     for old, new in groups:
-        if len(old) == 1:
-            made.append(Bond(old[0], old, new))
-            continue
-        name = new[0] if len(new) == 1 else "+".join(old)
-        while name in taken:
+        name = old[0] if len(old) == 1 else new[0] if len(new) == 1 else "+".join(old)
+        while name in taken and name not in old:
             name += " (new)"
         taken.add(name)
         made.append(Bond(name, old, new))

@@ -101,8 +101,8 @@ def test_a_merge_onto_the_name_of_a_class_that_went_elsewhere(book: Book) -> Non
     book.change(merge={"x": "z", "y": "z"})
     book.change(merge={"v": "x", "w": "x"})
     remap = compare(book.ledger, "v1").remap
-    assert remap == Remap({}, {"z": ("x", "y"), "x": ("v", "w")})
-    assert (remap.apply(["x"], "old"), remap.apply(["x"], "new")) == (["z"], ["x"])
+    assert remap == Remap({"x (new)": ("x",)}, {"z": ("x", "y"), "x (new)": ("v", "w")})
+    assert (remap.apply(["x"], "old"), remap.apply(["x"], "new")) == (["z"], ["x (new)"])
     with pytest.raises(InvalidRequest, match="side='old'"):
         remap.apply(["x"])
 
