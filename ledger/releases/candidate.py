@@ -19,7 +19,9 @@ from ledger.core.events import SchemaChanged, VersionTagged
 from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.errors import InvalidRequest
+from ledger.reading import Reading
 from ledger.releases.corrections import Corrections, corrections_between
+from ledger.releases.remembered import Remembered
 from ledger.releases.tally import Tally, tally
 from ledger.replay import State, fold_governance
 from ledger.snapshot import Snapshot
@@ -49,12 +51,20 @@ class Candidate:
         book: the ledger.
         position: closed.
         base: the version to compare with; None if it is the first.
+        reading: the same ledger, with labels that it was asked for before.
     """
 
-    def __init__(self, book: Ledger, position: Position, base: VersionTagged | None) -> None:
+    def __init__(
+        self,
+        book: Ledger,
+        position: Position,
+        base: VersionTagged | None,
+        reading: Remembered | None = None,
+    ) -> None:
         self.book = book
         self.position = position
         self.base = base
+        self.reading = Remembered(book) if reading is None else reading
 
     @classmethod
     def at(cls, book: Ledger, position: Position, base: str | None = None) -> Candidate:
@@ -83,23 +93,41 @@ class Candidate:
         """The contract in force at the position."""
         return self.governance.contract
 
+    @property
+    def base_contract_version(self) -> int | None:
+        """The contract that the labels of the base stood under."""
+        if self.base is None:
+            return None
+        return self.governance.prefix(self.base.position.governance).contract.version
+
     @cached_property
     def snapshot(self) -> Snapshot:
         """The labels at the position."""
-        return self.book.snapshot(self.position)
-
-    @cached_property
-    def base_snapshot(self) -> Snapshot | None:
-        """The labels of the base, as they were."""
-        return self.book.snapshot(self.base.position.prefix()) if self.base else None
+        return self.reading.snapshot(self.position)
 
     @cached_property
     def forwarded(self) -> Forwarded | None:
         """The labels of the base under the contract of the candidate; an item that a split leaves
         without a class keeps the one that it had.
         """
-        snapshot = self.base_snapshot
-        return None if snapshot is None else forward(self.book, snapshot, self.governance)
+        if self.base is None:
+            return None
+        named = self.base.position.prefix()
+        if named.labels == self.position.labels and self._only_named_anew(named):
+            return Forwarded(self.snapshot, {})
+        return forward(self.reading, self.reading.snapshot(named), self.governance)
+
+    def _only_named_anew(self, named: Position) -> bool:
+        """Whether nothing but names of classes can differ from the labels at an earlier position
+        with the same label events.
+        """
+        contract = self.governance.prefix(named.governance).contract
+        mapped = self.governance.contracts.live(contract.version)
+        return (
+            mapped
+            and _undisturbed(self.governance, named)
+            and not _asking(self.governance.contracts, contract)
+        )
 
     @cached_property
     def tally(self) -> Tally:
@@ -112,7 +140,7 @@ class Candidate:
     @cached_property
     def unresolved(self) -> list[str]:
         """The items that a split left without a class, sorted: no rule matches, or several do."""
-        return [waiting.item_id for waiting in unresolved(self.book, self.position)]
+        return [waiting.item_id for waiting in unresolved(self.reading, self.position)]
 
     @cached_property
     def state(self) -> State:
@@ -176,7 +204,7 @@ def version_before(governance: Governance, position: Position) -> VersionTagged 
     return found
 
 
-def forward(book: Ledger, snapshot: Snapshot, governance: Governance) -> Forwarded:
+def forward(book: Reading, snapshot: Snapshot, governance: Governance) -> Forwarded:
     """A snapshot's labels mapped forward to the contract of a later governance.
 
     Where a split asks for attributes, its labels are read at its own label offsets under that
@@ -186,14 +214,25 @@ def forward(book: Ledger, snapshot: Snapshot, governance: Governance) -> Forward
     since, until = snapshot.contract.version, contracts.in_force.version
     if since >= until or not contracts.live(since):
         return Forwarded(snapshot, {})  # the contract went back: classes compare as they stand
-    classes = snapshot.contract.classes
-    if not any(contracts.asks(name, since, until) for name in classes):
+    if not _asking(contracts, snapshot.contract):
+        classes = snapshot.contract.classes
         names = {name: contracts.becomes(name, since, until)[0] for name in classes}
         return Forwarded(snapshot, {old: new for old, new in names.items() if old != new})
     position = Position(snapshot.position.labels, governance.changes[-1].offset + 1)
-    if governance.closed(position):
+    if _undisturbed(governance, snapshot.position) and governance.closed(position):
         return Forwarded(_completed(book.snapshot(position), snapshot), {})
     return Forwarded(_one_by_one(snapshot, contracts, since, until), {})
+
+
+def _asking(contracts: Contracts, since: Contract) -> bool:
+    """Whether the way of some class of a contract to the one in force asks an item's attributes."""
+    until = contracts.in_force.version
+    return any(contracts.asks(name, since.version, until) for name in since.classes)
+
+
+def _undisturbed(governance: Governance, position: Position) -> bool:
+    """Whether no rollback since then takes label events back."""
+    return all(rollback.offset < position.governance for rollback in governance.rollbacks)
 
 
 def _completed(forwarded: Snapshot, before: Snapshot) -> Snapshot:

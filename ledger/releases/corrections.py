@@ -21,7 +21,9 @@ from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
 from ledger.core.position import Position
 from ledger.dataset import Dataset, Entry
-from ledger.replay import COLUMNS_FROM, replay
+from ledger.logs.base import Topic
+from ledger.record import state_of
+from ledger.replay import COLUMNS_FROM
 
 SETTLED = (Outcome.APPLIED, Outcome.STALE, Outcome.KEPT, Outcome.WITHDRAWN)
 
@@ -71,22 +73,22 @@ def corrections_between(
         start: the first offset of each partition that counts.
         position: closed.
     """
-    if tuple(start) == position.labels:
-        return Corrections()
-    if sum(position.labels) >= COLUMNS_FROM:
+    if sum(position.labels) - sum(start) >= COLUMNS_FROM:
         try:
             from ledger.releases.settled import settled
         except ImportError:
             pass
         else:
             return _counted(settled(dataset, governance, start, position))
-    return _counted(_one_by_one(dataset, start, position))
+    return _counted(_one_by_one(dataset, governance, start, position))
 
 
 def _one_by_one(
-    dataset: Dataset, start: Sequence[int], position: Position
+    dataset: Dataset, governance: Governance, start: Sequence[int], position: Position
 ) -> Iterator[tuple[Settled, int]]:
-    """Each settled correction, by the reference fold."""
+    """Each settled correction, by the reference fold of the records that were voted on: the rest of
+    the log is read over.
+    """
     proposals: dict[tuple[str, str], CorrectionProposed] = {}
     found: list[Settled] = []
 
@@ -101,8 +103,23 @@ def _one_by_one(
             about = (said.source, said.segment, said.reason, said.actor)
             found.append(Settled(outcome.value, *about, event.actor, said.patch_id))
 
-    replay(dataset, position, observe)
+    state_of(dataset, _voted_on(dataset, governance, start, position), position, observe)
     return ((each, 1) for each in found)
+
+
+def _voted_on(
+    dataset: Dataset, governance: Governance, start: Sequence[int], position: Position
+) -> set[str]:
+    """The records that a vote or a withdrawal between `start` and the position is about."""
+    found: set[str] = set()
+    for partition, stop in enumerate(position.labels):
+        for span in governance.spans(partition, stop):
+            first = max(span.start, start[partition])
+            if span.live and first < span.stop:
+                for entry in dataset.entries(Topic.LABELS, partition, first, span.stop):
+                    if isinstance(entry.event, ReviewDecided | CorrectionWithdrawn):
+                        found.add(entry.event.record_id)
+    return found
 
 
 def _counted(found: Iterator[tuple[Settled, int]]) -> Corrections:

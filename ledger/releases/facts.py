@@ -16,6 +16,7 @@ from ledger.core.events import ModelRegistered, PatchProposed, SchemaChanged, Ve
 from ledger.errors import VerificationFailed
 from ledger.releases.candidate import Candidate, version_before
 from ledger.releases.corrections import Corrections, patches_of
+from ledger.releases.remembered import Remembered
 from ledger.releases.splits import test_note
 from ledger.releases.tally import Tally
 from ledger.remap import Comparison, Remap, compare
@@ -95,15 +96,20 @@ class Facts:
         return self.comparison.remap if self.comparison else Remap()
 
 
-def facts_of(book: Ledger, name: str) -> Facts:
+def facts_of(book: Ledger, name: str, reading: Remembered | None = None) -> Facts:
     """The facts of a version.
+
+    Args:
+        book: the ledger.
+        name: the version's.
+        reading: the same ledger, with labels that it was asked for before.
 
     Raises:
         InvalidRequest: there is no such version.
         VerificationFailed: its labels are not those that its tag says.
     """
     said = book.version(name)
-    candidate = candidate_of(book, said)
+    candidate = candidate_of(book, said, reading)
     sha256 = candidate.snapshot.sha256
     if said.content_hash not in (None, sha256):
         raise VerificationFailed(
@@ -116,9 +122,7 @@ def facts_of(book: Ledger, name: str) -> Facts:
         tag=tag,
         base=base,
         contract=candidate.contract,
-        base_contract_version=(
-            candidate.base_snapshot.contract.version if candidate.base_snapshot else None
-        ),
+        base_contract_version=candidate.base_contract_version,
         content_hash=sha256,
         items=len(candidate.snapshot),
         counts=tag.counts,
@@ -128,22 +132,22 @@ def facts_of(book: Ledger, name: str) -> Facts:
         corrections=candidate.corrections,
         schema_changes=tuple(candidate.schema_changes),
         patches=patches_of(book.governance, candidate.corrections),
-        comparison=compare(book, base.name, name) if base else None,
+        comparison=compare(candidate.reading, base.name, name) if base else None,
         test_note=test_note(base, tag) if base else None,
         measured=tuple(_measured(book, name)),
     )
 
 
-def candidate_of(book: Ledger, tag: VersionTagged) -> Candidate:
+def candidate_of(book: Ledger, tag: VersionTagged, reading: Remembered | None = None) -> Candidate:
     """A version's position beside its base: the one that the tag names, or where another program
     wrote the tag and named none, the version before it.
     """
     governance, position = book.governance, tag.position.prefix()
     base = governance.tags.get(tag.base or "")
     if base is not None or tag.checks:
-        return Candidate(book, position, base.event if base else None)
+        return Candidate(book, position, base.event if base else None, reading)
     before = governance.prefix(governance.tags[tag.name].offset)
-    return Candidate(book, position, version_before(before, position))
+    return Candidate(book, position, version_before(before, position), reading)
 
 
 def completed(tag: VersionTagged, candidate: Candidate) -> VersionTagged:

@@ -27,6 +27,7 @@ from ledger.releases.changelog import changelog, versions_csv
 from ledger.releases.checks import Finding, run_checks
 from ledger.releases.facts import Facts, candidate_of, completed, facts_of
 from ledger.releases.files import write_release
+from ledger.releases.remembered import Remembered
 from ledger.releases.sample import read_sample
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Releases:
 
     def __init__(self, book: Ledger) -> None:
         self.book = book
+        self._reading = Remembered(book)
 
     def check(
         self, at: Where = HEAD, *, base: str | None = None, sample: Path | None = None
@@ -78,7 +80,7 @@ class Releases:
 
     def facts(self, name: str) -> Facts:
         """Everything that is to be known of a version."""
-        return facts_of(self.book, name)
+        return facts_of(self.book, name, self._reading)
 
     def waived(self, version: str) -> Mapping[str, str]:
         """The checks of a release that somebody waived, with who did."""
@@ -95,7 +97,7 @@ class Releases:
             out: a folder, made if need be.
             facts: those of the version, if they are known already.
         """
-        return write_release(facts or self.facts(name), self.book.snapshot(name), out)
+        return write_release(facts or self.facts(name), self._reading.snapshot(name), out)
 
     def changelog(self) -> str:
         """Every version's entry, the newest first, as Markdown."""

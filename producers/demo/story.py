@@ -205,6 +205,7 @@ def _prove(loaded: Settings, spent_s: float) -> None:
                 "status",
                 "tag",
                 "diff labels-v1.0 labels-v1.1",
+                "release labels-v1.1 --out releases",
                 "log --type RolledBack",
                 "snapshot --at labels-v1.1 -o labels-v1.1.jsonl",
             )

@@ -111,6 +111,20 @@ def test_a_split_across_a_rollback_maps_item_by_item(book: Ledger) -> None:
     assert Releases(book).facts("v2").base_counts == {"dog": 1, "large": 2, "small": 2}
 
 
+def test_a_base_that_was_rolled_back_is_compared_as_it_was(book: Ledger) -> None:
+    """Named as the base all the same, it counts as tagged, whatever is void by now."""
+    items = [item(f"n{number}", "dog", attributes={"x": float(number)}) for number in range(4)]
+    book.append([schema(1, "dog", "cat"), *items])
+    book.tag("v1", **WHO)
+    book.append(corrected("n3", "dog", "cat"))
+    book.tag("v2", **WHO)
+    book.rollback("v1", actor="sam", approved_by="alex")
+    assert book.tag("v3", base="v2", **WHO).class_deltas == {"cat": -1, "dog": 1}
+    book.append([{**schema(2), "split": {"dog": {"small": "x < 2", "large": "x >= 2"}}}])
+    assert book.tag("v4", base="v2", **WHO).class_deltas == {"cat": -1, "large": 1}
+    assert book.tag("v5", **WHO).class_deltas == {}
+
+
 def test_a_contract_that_went_back_is_compared_by_name(book: Ledger) -> None:
     """A base whose contract was rolled back cannot be mapped, and is compared as it stands."""
     book.append([schema(1, "cat"), item("a", "cat")])
