@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ledger.codec import plain
-from ledger.core.contract import Contract, Label
-from ledger.core.events import CorrectionProposed, Geometry, record_of
-from ledger.core.fold import Item, PartitionFold, Record
+from ledger.core.contract import Contract, Label, Unresolved
+from ledger.core.events import Attributes, CorrectionProposed, Geometry, record_of
+from ledger.core.fold import Item, PartitionFold, Record, attributes_of
 from ledger.core.partitioner import partition_of
 from ledger.history import label_text
 from ledger.patches.edit import Edit
@@ -99,7 +99,7 @@ def fault(state: State, edit: Edit, version: int, where: str) -> str | None:
         return _no_class(contract, edit.to_label)
     fold, record, item = _found(state, edit)
     if fold.agreed(record, _proposal(edit, version)) is not None:
-        return None
+        return _split_since(state, edit, item, version, where)
     if item is None:
         return f"expected an item that is {edit.from_label!r}, found none of this id at {where}"
     now, meant = state.label(item), _meant(state, edit, item, version)
@@ -134,6 +134,24 @@ def _meant(state: State, edit: Edit, item: Item, version: int) -> Label:
     """What `from` is called under the contract in force."""
     contracts = state.governance.contracts
     return contracts.forward(edit.from_label, version, contracts.in_force.version, item.attributes)
+
+
+def _split_since(
+    state: State, edit: Edit, item: Item | None, version: int, where: str
+) -> str | None:
+    """The fold would apply what a later split leaves without a class; no author can mean that."""
+    single: Attributes = item.single_attributes if item else {}
+    shape = edit.to_geometry or (item.geometry if item else None)
+    contracts = state.governance.contracts
+    after = contracts.forward(
+        edit.to_label, version, contracts.in_force.version, attributes_of(single, shape)
+    )
+    if not isinstance(after, Unresolved):
+        return None
+    return (
+        f"expected in `to` what is one class at {where}, found {edit.to_label!r}, which is "
+        f"{label_text(after)} there"
+    )
 
 
 def _no_class(contract: Contract, name: str) -> str:

@@ -11,7 +11,7 @@ from ledger import InvalidRequest, Ledger, Outcome
 from ledger.core.events import Geometry
 from ledger.patches import BadPatch, Edit, Patches, digest
 from ledger.writer import Appended, Given
-from tests.events import schema
+from tests.events import item, schema
 from tests.patches.material import animals, flips, here, labels, policy, read
 
 SMALL = Geometry("bbox", (1.0, 2.0, 3.0, 4.0))
@@ -180,6 +180,19 @@ def test_the_base_is_where_classes_are_named(book: Ledger) -> None:
     assert labels(book)["a"] == labels(book)["b"] == "hound"
     with pytest.raises(BadPatch, match="expected 'feline', found 'hound' at head"):
         Patches(book).propose(flips("a", "c"), base="v1", actor="ann")
+
+
+def test_a_class_that_was_split_since_the_base(book: Ledger) -> None:
+    """Where the split knows the item it is followed; where it can't, the patch is refused."""
+    book.append([item("old", "cat", attributes={"age": 9})])
+    book.tag("v1", actor="ann")
+    book.append([schema(2, split={"dog": {"pup": "age < 1", "hound": "age >= 1"}})])
+    with pytest.raises(BadPatch, match="id 'a': expected in `to` what is one class at head") as bad:
+        Patches(book).propose(flips("a", "old"), base="v1", actor="ann")
+    assert bad.value.count == 1
+    patch_id = Patches(book).propose(flips("old"), base="v1", actor="ann")
+    Patches(book).settle(patch_id, "accept", actor="bob")
+    assert labels(book)["old"] == "hound"
 
 
 def test_a_base_whose_contract_was_rolled_back(book: Ledger) -> None:
