@@ -217,7 +217,8 @@ def apply(
     seen = desk.preview(change)
     fields = None if change.of_policy else _labels_fields(seen)
     if not dry_run:
-        desk.apply(change, actor=person, approved_by=approved_by or "")
+        since = seen.before.version
+        desk.apply(change, actor=person, approved_by=approved_by or "", since=since)
     if as_json:
         print_json(
             {

@@ -85,13 +85,16 @@ class Contracting:
         said = checks.remarks(change, contract, after)
         return Preview(self._book, position, contract, after, step, remap_of(common), said)
 
-    def apply(self, change: Change, *, actor: str, approved_by: str) -> Contract:
+    def apply(
+        self, change: Change, *, actor: str, approved_by: str, since: int | None = None
+    ) -> Contract:
         """Make a change, with one event; the contract that it makes.
 
         Args:
             change: what is to change.
             actor: who changes it; an admin, once roles are named.
             approved_by: the second person, another admin then.
+            since: the contract version that it was seen to change, if it was previewed.
 
         Raises:
             InvalidRequest: it is refused, and nothing was written; or somebody was faster, and
@@ -103,6 +106,12 @@ class Contracting:
                 f"what {actor!r} does"
             )
         governance = self._book.governance
+        in_force = governance.contract.version
+        if since not in (None, in_force):
+            raise InvalidRequest(
+                f"contract version {in_force} is in force by now, and the change was meant for "
+                f"version {since}: look at it again"
+            )
         checks.check(change, governance.contract)
         fields = _fields(change, governance)
         self._book.govern({**fields, "actor": actor, "approved_by": approved_by})

@@ -27,8 +27,10 @@ from ledger.core.contract import EVERYBODY, ROLES, Contract
 from ledger.errors import InvalidRequest
 from ledger.thresholds import THRESHOLDS
 
-SERVICE_LEVELS = ("proposed", "escalated")
-"""The states that a correction waits in; a service level is how many seconds it may."""
+SERVICE_LEVELS = ("proposed", "pending", "escalated")
+"""The states that a correction waits in (`pending` is the other word for `proposed`); a service
+level is how many seconds it may.
+"""
 _SHOWN_MAX = 12
 
 
@@ -245,7 +247,7 @@ def remarks(change: Change, contract: Contract, after: Contract) -> list[str]:
         contract: the one in force.
         after: the one that the change makes.
     """
-    return [*_about_schema(change, contract), *_about_policy(change, after)]
+    return [*_about_schema(change, contract), *_about_policy(change, contract, after)]
 
 
 def _about_schema(change: Change, contract: Contract) -> Iterator[str]:
@@ -261,9 +263,13 @@ def _about_schema(change: Change, contract: Contract) -> Iterator[str]:
         yield f"every part of {name!r} is an expert class, as it is"
 
 
-def _about_policy(change: Change, after: Contract) -> Iterator[str]:
+def _about_policy(change: Change, contract: Contract, after: Contract) -> Iterator[str]:
     if not change.of_policy:
         return
+    for key in ("thresholds", "service_levels", "roles"):
+        gone = sorted(getattr(contract, key).keys() - getattr(after, key).keys())
+        if gone and (key != "roles" or after.names_roles):
+            yield f"{key} are replaced as a whole: {', '.join(gone)} is no longer among them"
     if "roles" in change.fields and not after.names_roles:
         yield "no roles are named any more: everybody may review and govern"
         return

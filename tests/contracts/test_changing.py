@@ -248,3 +248,6 @@ def test_who_was_faster_wins(book: Book, monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(InvalidRequest, match="version_conflict"):
             Contracting(book.ledger).apply(change, actor="ann", approved_by="bob")
     assert list(book.ledger.governance.contract.classes) == ["chat"]
+    again = change_of([("map", {"add": ["dog"]})])
+    with pytest.raises(InvalidRequest, match="version 2 is in force by now"):
+        Contracting(book.ledger).apply(again, actor="ann", approved_by="bob", since=1)

@@ -18,6 +18,7 @@ CONTRACT = Contract(
         "cow": ClassState(deprecated=True),
     },
     expert_classes=frozenset({"hound"}),
+    thresholds={"labelled_min": 0.5},
 )
 HALVES = {"small": "area < 10", "large": "area >= 10"}
 
@@ -110,6 +111,11 @@ def test_remarks_tell_what_can_be_put_right_later() -> None:
         ({"deprecate": ["hound"]}, CONTRACT, "'hound' stays an expert class"),
         ({"split": {"hound": HALVES}}, CONTRACT, "every part of 'hound' is an expert class"),
         ({"roles": {}}, CONTRACT, "everybody may review and govern"),
+        (
+            {"thresholds": {"retrain_after": 9}},
+            Contract(thresholds={"retrain_after": 9}),
+            "labelled_min is no longer among them",
+        ),
         ({"approvals_required": 2}, Contract(approvals_required=2, roles=named), "2 must agree"),
         (
             {"roles": {}},

@@ -39,7 +39,7 @@ def contracts(changes: list[dict[str, Any]]) -> Contracts:
     return Contracts(made)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(first=CHANGES, one=CHANGES, other=CHANGES)
 def test_an_unchanged_item_has_one_common_class(
     first: list[dict[str, Any]], one: list[dict[str, Any]], other: list[dict[str, Any]]
