@@ -7,13 +7,15 @@ a rollback is answered by asking the remaining rows again. Frames here are those
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ledger.columnar.delta import CHANGES, Delta
+from ledger.columnar.strings import Bools, Ints
 from ledger.views.schema import PARTITION
 
 Spans = list[tuple[int, int]]
@@ -59,14 +61,46 @@ def _together(said: pl.DataFrame) -> pl.DataFrame:
     """The last change of each item, with what any of its changes brought, and any of its record
     said of the split.
     """
-    rows = said.lazy()
-    last = rows.drop(*_BROUGHT, "split").unique(_ITEM, keep="last", maintain_order=True)
-    given = rows.filter(pl.col("registered").is_not_null()).unique(_ITEM, keep="first")
-    splits = rows.filter(pl.col("split").is_not_null()).unique(_RECORD, keep="first")
-    joined = last.join(given.select(*_ITEM, *_BROUGHT), on=_ITEM, how="left").join(
-        splits.select(*_RECORD, "split"), on=_RECORD, how="left"
+    ids = said["partition"].to_numpy().astype(np.int64) * PARTITION + said["offset"].to_numpy()
+    order = np.argsort(ids, kind="stable")
+    last = order[_lasts(ids[order])]
+    items = said[last]
+    given = items.drop(*_BROUGHT).hstack(_first(said, ids, ids[last], "registered", _BROUGHT))
+    if items["record_id"].n_unique() == len(items):  # then a record's rows are its item's
+        given = given.drop("split").hstack(_first(said, ids, ids[last], "split", ["split"]))
+    else:
+        splits = said.filter(pl.col("split").is_not_null()).unique(_RECORD, keep="first")
+        said_of = splits.select(*_RECORD, "split")
+        given = given.drop("split").join(said_of, on=_RECORD, how="left", maintain_order="left")
+    return given[list(ITEMS)]
+
+
+def _first(
+    said: pl.DataFrame, ids: Ints, wanted: Ints, there: str, names: Sequence[str]
+) -> pl.DataFrame:
+    """Columns of the first row of each wanted item that has something there; null where none has.
+    `ids` are the rows' items.
+    """
+    rows = np.nonzero(said[there].is_not_null().to_numpy())[0]
+    known, first = np.unique(ids[rows], return_index=True)
+    at, found = _places(known, wanted)
+    return _picked(said[list(names)], rows[first][at], found)
+
+
+def _places(known: Ints, wanted: Ints) -> tuple[Ints, Bools]:
+    """Where each number is in the ascending known ones, and whether it is there."""
+    if not len(known):
+        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.bool_)
+    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    return at, known[at] == wanted
+
+
+def _picked(frame: pl.DataFrame, at: Ints, found: Bools) -> pl.DataFrame:
+    """Rows of a frame by number; rows of nulls where none was found."""
+    index = pl.Series(at, dtype=pl.Int64).zip_with(
+        pl.Series(found), pl.Series([None], dtype=pl.Int64)
     )
-    return joined.select(ITEMS.keys()).sort(_ITEM).collect()
+    return frame.select(pl.all().gather(index))
 
 
 def telling(changes: pl.DataFrame) -> pl.DataFrame:
@@ -76,45 +110,48 @@ def telling(changes: pl.DataFrame) -> pl.DataFrame:
 
 
 def standing(reviews: pl.DataFrame) -> pl.DataFrame:
-    """What live reviews make of their corrections, by the offset of each: partition,
-    correction_offset, status, and by whom, where and when it was decided (null while it is open).
+    """What live reviews make of their corrections, all of one partition, by the offset of each:
+    partition, correction_offset, status, and by whom, where and when it was decided (null while it
+    is open).
     """
-    return _standing(reviews.lazy()).collect()
-
-
-def _standing(reviews: pl.LazyFrame) -> pl.LazyFrame:
-    key = ("partition", "correction_offset")
+    said = reviews.filter(pl.col("outcome") != "voted")
+    of = said["correction_offset"].to_numpy()
+    order = np.argsort(of, kind="stable")
+    last = said[order[_lasts(of[order])]]
     settled = pl.col("outcome") != "escalated"
-    return (
-        reviews.filter(pl.col("outcome") != "voted")
-        .unique(key, keep="last", maintain_order=True)
-        .sort(key)
-        .select(
-            *key,
-            pl.col("outcome").alias("status"),
-            pl.when(settled).then("actor").alias("decided_by"),
-            pl.when(settled).then("offset").alias("decided_offset"),
-            pl.when(settled).then("timestamp_ms").alias("decided_ms"),
-        )
+    return last.select(
+        "partition",
+        "correction_offset",
+        pl.col("outcome").alias("status"),
+        pl.when(settled).then("actor").alias("decided_by"),
+        pl.when(settled).then("offset").alias("decided_offset"),
+        pl.when(settled).then("timestamp_ms").alias("decided_ms"),
     )
+
+
+def _lasts(ordered: Ints) -> Bools:
+    """Which of ascending numbers are the last ones of their kind."""
+    return np.append(ordered[1:] != ordered[:-1], np.ones(min(1, len(ordered)), np.bool_))
 
 
 def earlier(delta: Delta) -> pl.DataFrame:
     """What the reviews of a batch make of corrections from before it, all of it live."""
-    reviews = delta.reviews.lazy()
-    if len(delta.corrections):
-        new = delta.corrections.lazy()
-        reviews = reviews.join(new, left_on="correction_offset", right_on="offset", how="anti")
-    return _standing(reviews).collect()
+    if not len(delta.corrections):
+        return standing(delta.reviews)
+    first = delta.corrections["offset"][0]
+    return standing(delta.reviews.filter(pl.col("correction_offset") < first))
 
 
 def stand(corrections: pl.DataFrame, reviews: pl.DataFrame, spans: Spans) -> pl.DataFrame:
-    """Corrections with what the reviews make of them, where both are live; `void` are others."""
-    alive, key = live(spans), ("partition", "offset")
-    found = _standing(reviews.lazy().filter(alive)).rename({"correction_offset": "offset"})
-    joined = corrections.lazy().join(found, on=key, how="left")
+    """Corrections of one partition with what the reviews make of them, where both are live; `void`
+    are others.
+    """
+    alive = live(spans)
+    found = standing(reviews.filter(alive))
+    places = _places(found["correction_offset"].to_numpy(), corrections["offset"].to_numpy())
+    whole = corrections.hstack(_picked(found.drop("partition", "correction_offset"), *places))
     status = pl.when(alive).then(pl.col("status").fill_null("proposed")).otherwise(pl.lit("void"))
-    return joined.with_columns(status).sort(key).collect()
+    return whole.with_columns(status)
 
 
 def opened(corrections: pl.DataFrame) -> pl.DataFrame:

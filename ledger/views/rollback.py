@@ -75,7 +75,7 @@ def _stand(connection: Connection, partition: int, spans: Spans) -> None:
     """What became of the corrections whose standing may differ."""
     corrections = connection.frame(
         {"partition": pl.Int32, "offset": pl.Int64},
-        "corrections WHERE id IN (SELECT id FROM decided)",
+        "(SELECT * FROM corrections WHERE id IN (SELECT id FROM decided) ORDER BY id)",
     )
     reviews = connection.frame(
         _REVIEWS,
