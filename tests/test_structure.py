@@ -16,7 +16,7 @@ PACKAGES = ("ledger", "consumers", "producers")
 LINES_MAX, FUNCTION_LINES_MAX = 400, 50
 TOP = {
     *("pyproject.toml", "README.md", "ledger", "consumers", "producers", "schemas", "tests"),
-    *("deploy", "Makefile", "requirements.lock", ".ci", ".gitignore"),
+    *("deploy", "Makefile", "requirements.lock", ".ci", ".gitignore", ".pre-commit-hooks.yaml"),
 }
 
 
