@@ -111,7 +111,7 @@ def test_the_workflow_passes_what_fits(repository: Repository) -> None:
     repository.commit("patches/-v.jsonl", GOOD_PATCH)
     done = repository.workflow()
     assert [each.returncode for each in done.values()] == [0, 0, 0, 0]
-    assert "good one.jsonl fits head" in done["Check the patches"].stderr
+    assert "good one.jsonl fits head" in done["Check the patches"].stdout
     assert "hound (new)" in done["Try the contract changes"].stdout
     assert repository.verdict() == "pass"
 
