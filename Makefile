@@ -25,6 +25,7 @@ bench: .venv/installed
 		$(BIN)/python -m tests.bench.appends --batched $$(( $(ITEMS) / 2 )) --log $$log || exit 1; \
 	done
 	$(BIN)/python -m tests.bench.versions --items $(ITEMS)
+	$(BIN)/python -m tests.bench.releases --items $(ITEMS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

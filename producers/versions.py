@@ -144,9 +144,10 @@ def _waiver(check: str, waived: Mapping[str, str]) -> str:
 @click.option("--approved-by", required=True, metavar="WHO", help="The second person.")
 @acting
 def waive(*, version: str, check: str, reason: str, approved_by: str, actor: str | None) -> None:
-    """Let CHECK of the release that will be VERSION fail for once.
+    """Let CHECK of the release that is or will be VERSION fail.
 
-    `errata tag --check` names the checks. The waiver stands in the tag, with its reason.
+    `errata tag --check` and `errata gate` name the checks. The waiver stands in the tag, with its
+    reason.
     """
     releases = Releases(open_ledger())
     releases.waive(version, check, actor=who(actor), approved_by=approved_by, reason=reason)

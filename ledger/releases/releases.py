@@ -61,18 +61,18 @@ class Releases:
         return run_checks(candidate, read)
 
     def waive(self, version: str, check: str, *, actor: str, approved_by: str, reason: str) -> None:
-        """Let a check of a release to come fail.
+        """Let a check of a release fail.
 
         Args:
-            version: the name that the release will have.
-            check: the check's name.
+            version: the name that the release has or will have.
+            check: the check's name: one before the tag, or one of the gate.
             actor: who waives.
             approved_by: the second person, an admin once roles are named.
             reason: why.
 
         Raises:
-            InvalidRequest: no such check, the version is tagged or the check waived already, or the
-                fold refuses it.
+            InvalidRequest: no such check, it is waived already or was one before a tag that is
+                there, or the fold refuses it.
         """
         tagging.waive(
             self.book, version, check, actor=actor, approved_by=approved_by, reason=reason

@@ -87,11 +87,15 @@ def waive(
     book: Ledger, version: str, check: str, *, actor: str, approved_by: str, reason: str
 ) -> None:
     """Let a check of a release to come fail; see `Releases.waive`."""
-    if check not in CHECKS:
-        raise InvalidRequest(f"there is no check {check!r}; there are: {', '.join(CHECKS)}")
-    if version in book.governance.tags:
+    from ledger.gating.checks import CHECKS as GATE  # which knows releases
+
+    if check not in CHECKS and check not in GATE:
+        known = ", ".join(dict.fromkeys([*CHECKS, *GATE]))
+        raise InvalidRequest(f"there is no check {check!r}; there are: {known}")
+    if version in book.governance.tags and check not in GATE:
         raise InvalidRequest(
-            f"version {version!r} is tagged already: a waiver is for a release to come"
+            f"version {version!r} is tagged already, and only the gate may still be waived for it: "
+            f"{', '.join(GATE)}"
         )
     if not reason.strip():
         raise InvalidRequest("a waiver says why: its reason is empty")

@@ -4,14 +4,16 @@
 
 The log is that of `tests.bench.replay`, copied: a registration, a correction and a decision of
 each item. Tagged are the registrations alone, everything, a rename of every class, and a thousand
-more corrections; then what explains the last is written. There are no checkpoints: every version is
-replayed from the log, which is the worst there is.
+more corrections; then what explains the last is written. Every version is replayed from the log,
+which is the worst there is, unless `--checkpoints` makes them after the rename.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -53,7 +55,14 @@ def corrected(book: Ledger, count: int) -> None:
         book.append_all([proposal(name, item_id, label, other), vote(name, item_id)])
 
 
-def run(book: Ledger, items: int, out: Path) -> None:
+def rebuilt(book: Ledger) -> None:
+    """Make view and checkpoints, as a person would."""
+    errata = Path(sys.executable).with_name("errata")
+    where = ["--log", book.settings.log, "--dataset", "bench"]
+    subprocess.run([errata, *where, "rebuild"], check=True, capture_output=True)
+
+
+def run(book: Ledger, items: int, out: Path, *, checkpoints: bool) -> None:
     """Every step once, each timed."""
     start = registrations(items)
     timed("tag the registrations: the first version", lambda: book.tag("v1", start, **_WHO))
@@ -62,6 +71,8 @@ def run(book: Ledger, items: int, out: Path) -> None:
     change = {"type": "SchemaChanged", "version": 2, "rename": rename, "actor": "sam"}
     timed("rename every class", lambda: book.govern(change))
     timed("tag the rename", lambda: book.tag("v3", **_WHO))
+    if checkpoints:
+        timed("rebuild view and checkpoints", lambda: rebuilt(book))
     timed("correct a thousand items", lambda: corrected(book, 1_000))
     timed("run the checks", lambda: Releases(book).check())
     tag = timed("tag the thousand corrections", lambda: book.tag("v4", **_WHO))
@@ -75,13 +86,15 @@ def main() -> None:
     """The bench as a program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=1_000_000)
-    items = parser.parse_args().items
+    parser.add_argument("--checkpoints", action="store_true")
+    asked = parser.parse_args()
+    items: int = asked.items
     prepare("sqlite", items, "")
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         path = Path(folder) / "log.db"
         shutil.copyfile(CACHE / f"replay-{items}.db", path)
         with Ledger.open(f"sqlite:///{path}", "bench") as book:
-            run(book, items, Path(folder) / "out")
+            run(book, items, Path(folder) / "out", checkpoints=asked.checkpoints)
 
 
 if __name__ == "__main__":
