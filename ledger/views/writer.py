@@ -10,6 +10,7 @@ are the same whoever writes them, nothing else is needed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ from ledger.views.contract import Known
 from ledger.views.file import Connection
 from ledger.views.present import FOREVER, Spans
 from ledger.views.tables import Place
+
+_PATIENCE_S, _LOOK_S = 2.0, 0.01
 
 
 class Fenced(LedgerError):
@@ -150,12 +153,17 @@ class ViewWriter:
 
 def _made(path: Path, dataset: Dataset) -> Path:
     """The file behind the path, made if it is not there."""
-    if (found := file.current(path)) is not None:
-        return found
-    with file.only_one(path) as alone:
-        if alone:  # else what seems left over may be on its way
-            file.remove_leftovers(path)
-        return _make(path, dataset)
+    until = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < until:
+        if (found := file.current(path)) is not None:
+            return found
+        with file.only_one(path) as alone:
+            if alone:
+                file.remove_leftovers(path)
+                return _make(path, dataset)
+        # Who is alone may be removing what seems left over: a file made now might be among it.
+        time.sleep(_LOOK_S)
+    return _make(path, dataset)  # a rebuild takes longer, and has removed what it will
 
 
 def _make(path: Path, dataset: Dataset) -> Path:

@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,21 @@ def test_a_writer_that_is_late(tmp_path: Path, dataset: Dataset) -> None:
     assert again.place(0) == Place(0, 0, 0)
     again.close()
     assert before != content(path)
+
+
+def test_many_make_it_at_once(tmp_path: Path, dataset: Dataset) -> None:
+    """None takes what another is making for something left over."""
+    for number in range(30):
+        ready = threading.Barrier(4)
+
+        def make(number: int, ready: threading.Barrier) -> None:
+            ready.wait()
+            ViewWriter(tmp_path / f"{number}.db", dataset).close()
+
+        with ThreadPoolExecutor(4) as pool:
+            made = [pool.submit(make, number, ready) for _ in range(4)]
+        for each in made:
+            each.result()
 
 
 def test_what_is_no_view(tmp_path: Path, dataset: Dataset) -> None:
