@@ -84,7 +84,9 @@ def _first(
     rows = np.nonzero(said[there].is_not_null().to_numpy())[0]
     known, first = np.unique(ids[rows], return_index=True)
     at, found = _places(known, wanted)
-    return _picked(said[list(names)], rows[first][at], found)
+    if len(known):
+        at = rows[first][at]
+    return _picked(said[list(names)], at, found)
 
 
 def _places(known: Ints, wanted: Ints) -> tuple[Ints, Bools]:
