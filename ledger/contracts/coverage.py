@@ -13,8 +13,8 @@ from itertools import islice, pairwise, product
 
 from ledger.core.rules import Attribute, Comparison, Junction, Not, Rule, matches
 
-POINTS_MAX = 20_000
-"""Beyond so many combinations of values the rest is not asked: the data will tell."""
+WORK_MAX = 200_000
+"""After so many comparisons the rest is not asked: the data will tell."""
 
 Values = dict[str, float | str]
 
@@ -26,7 +26,8 @@ def problem(parts: Mapping[str, Rule]) -> str | None:
     constants, ordered = _constants(parts.values())
     axes = [[(name, value) for value in _points(found)] for name, found in constants.items()]
     gap: Values | None = None
-    for point in islice(product(*axes), POINTS_MAX):
+    work = sum(1 for rule in parts.values() for _ in _comparisons(rule))
+    for point in islice(product(*axes), WORK_MAX // work):
         values: Values = dict(point)
         truth = {part: matches(rule, values) for part, rule in parts.items()}
         holding = [part for part, holds in truth.items() if holds]

@@ -177,3 +177,30 @@ def test_predictions_that_can_not_be_read(
     )
     assert expected.lower() in said.err.lower()
     assert said.out == ""
+
+
+def test_checkpoints_answer_as_the_log_does(
+    pictures: Errata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits, the shadow of a split and the verdict; and what is damaged is not believed."""
+    pictures("tag", "v1")
+    shadow = ("contract", "shadow", "split.json", "--json")
+    shown = pictures(*shadow).lines
+    pictures("contract", "apply", "split.json", "--approved-by", "bob")
+    waiting = ("contract", "unresolved", "--json")
+    questions = (waiting, ("remap", "v1", "--json"))
+    answers = [pictures(*question).lines for question in questions]
+    pictures("contract", "apply", "rename.json", "--approved-by", "bob")
+    pictures("rollback", "--to", "v1", "--reason", "again", "--approved-by", "bob")
+    pictures("rebuild")
+    for module in ("reading", "replay", "contracts.unresolved"):
+        monkeypatch.setattr(f"ledger.{module}.COLUMNS_FROM", 0)
+    assert pictures(*shadow).lines == shown
+    pictures("contract", "apply", "split.json", "--approved-by", "bob")
+    pictures("rebuild")
+    again = [pictures(*question).lines for question in questions]
+    assert again[0] == [{**each, "split_by": 4} for each in answers[0]]
+    assert again[1] == answers[1]
+    for file in pictures.folder.rglob("*.checkpoints/**/*.parquet"):
+        file.write_bytes(b"")
+    assert pictures(*waiting).lines == again[0]
