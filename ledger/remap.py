@@ -22,6 +22,7 @@ name, meaning and anchor are.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +35,7 @@ from ledger.reading import HEAD, Reading, Where
 
 Verdict = Literal["fair", "fair_after_remap", "not_fair"]
 _WORSE: tuple[Verdict, ...] = ("fair", "fair_after_remap", "not_fair")
+_TOLD_MAX = 10
 TRAINING = frozenset({"train", "training"})
 """Splits that nothing is measured on."""
 
@@ -103,28 +105,37 @@ _BY_WAY = (
 
 
 def _about_classes(common: Iterable[Bond]) -> Iterator[str]:
-    """What happened to each class that is not simply there in both."""
-    plain = True
+    """What happened to each class that is not simply there in both; of very many alike, a few."""
+    told = Counter[tuple[bool, bool]]()
     for bond in common:
-        old, new = _list(bond.old), _list(bond.new)
-        match len(bond.old), len(bond.new):
-            case 1, 1 if bond.old == bond.new:
-                continue
-            case 1, 1:
-                yield f"{old} is called {new} now: the same class, one to one"
-            case 0, _:
-                yield f"{new} is new: no class of the old version counts as it"
-            case _, 0:
-                yield f"{old} has no class of the new version that counts as it"
-            case 1, _:
-                yield f"{old} is told apart into {new}: count them together as {bond.name!r}"
-            case _, 1:
-                yield f"{old} are one class now, {new}: count them together"
-            case _:
-                yield f"{old} became {new} crosswise: count all of them together as {bond.name!r}"
-        plain = False
-    if plain:
+        if bond.old == bond.new:
+            continue
+        kind = len(bond.old) == 1, len(bond.new) == 1
+        told[kind] += 1
+        if told[kind] <= _TOLD_MAX:
+            yield _about(bond)
+    for count in told.values():
+        if count > _TOLD_MAX:
+            yield f"and {count - _TOLD_MAX} more classes in like manner"
+    if not told:
         yield "the classes are the same"
+
+
+def _about(bond: Bond) -> str:
+    old, new = _list(bond.old), _list(bond.new)
+    match len(bond.old), len(bond.new):
+        case 1, 1:
+            return f"{old} is called {new} now: the same class, one to one"
+        case 0, _:
+            return f"{new} is new: no class of the old version counts as it"
+        case _, 0:
+            return f"{old} has no class of the new version that counts as it"
+        case 1, _:
+            return f"{old} is told apart into {new}: count them together as {bond.name!r}"
+        case _, 1:
+            return f"{old} are one class now, {new}: count them together as {bond.name!r}"
+        case _:
+            return f"{old} became {new} crosswise: count all of them together as {bond.name!r}"
 
 
 def _about_splits(changed: Mapping[str, int], verdicts: Mapping[str, Verdict]) -> Iterator[str]:

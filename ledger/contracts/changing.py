@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ledger.clock import now
 from ledger.contracts import checks
 from ledger.contracts.common import between, remap_of
@@ -83,6 +85,7 @@ class Contracting:
         live = [each for each in live if governance.contracts.live(each.version)]
         common = between(contract.version, governance.contracts, Contracts([*live, event]))
         said = checks.remarks(change, contract, after)
+        said += _taken_up_again(governance.contracts, after)
         return Preview(self._book, position, contract, after, step, remap_of(common), said)
 
     def apply(
@@ -116,6 +119,19 @@ class Contracting:
         fields = _fields(change, governance)
         self._book.govern({**fields, "actor": actor, "approved_by": approved_by})
         return self._book.governance.contract
+
+
+def _taken_up_again(contracts: Contracts, after: Contract) -> Iterator[str]:
+    """Names that a change gives, and that were a class before it was renamed, merged or split."""
+    last: dict[str, int] = {}
+    for version in contracts.versions:
+        last |= dict.fromkeys(contracts.at(version).classes, version)
+    for name in after.classes:
+        if last.get(name, contracts.in_force.version) != contracts.in_force.version:
+            yield (
+                f"{name!r} was a class until contract {last[name]}: who reads what was written "
+                "then takes it for this one"
+            )
 
 
 def _fields(change: Change, governance: Governance) -> dict[str, object]:

@@ -251,3 +251,12 @@ def test_who_was_faster_wins(book: Book, monkeypatch: pytest.MonkeyPatch) -> Non
     again = change_of([("map", {"add": ["dog"]})])
     with pytest.raises(InvalidRequest, match="version 2 is in force by now"):
         Contracting(book.ledger).apply(again, actor="ann", approved_by="bob", since=1)
+
+
+def test_a_name_that_was_another_class_before_is_remarked(book: Book) -> None:
+    """Nothing forbids it, and old files of predictions mean something else by it."""
+    book.change("cat", "dog")
+    book.change(rename={"dog": "hound"})
+    seen = Contracting(book.ledger).preview(change_of([("map", {"rename": {"cat": "dog"}})]))
+    assert len(seen.remarks) == 1
+    assert "'dog' was a class until contract 1" in seen.remarks[0]

@@ -204,3 +204,24 @@ def test_checkpoints_answer_as_the_log_does(
     for file in pictures.folder.rglob("*.checkpoints/**/*.parquet"):
         file.write_bytes(b"")
     assert pictures(*waiting).lines == again[0]
+
+
+def test_the_same_bytes_in_another_number_of_partitions(pictures: Errata) -> None:
+    """What is said of a contract names no offset."""
+    pictures("tag", "v1")
+    pictures("contract", "apply", "rename.json", "--approved-by", "bob")
+    pictures("tag", "v2")
+    pictures("copy", "--to-dataset", "wide", "--partitions", "7")
+    dry_run = ("contract", "apply", "split.json", "--dry-run")
+    for question in (
+        dry_run,
+        (*dry_run, "--json"),
+        ("contract", "shadow", "split.json", "--json"),
+        ("contract", "history"),
+        ("contract", "history", "--json"),
+        ("contract", "show", "--json", "--at", "v2"),
+        ("contract", "diff", "v1", "v2", "--json"),
+        ("remap", "v1", "v2", "--json"),
+        ("remap", "v1"),
+    ):
+        assert pictures(*question) == pictures.on("--dataset", "wide")(*question)

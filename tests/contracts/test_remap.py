@@ -185,3 +185,15 @@ def test_columns_compare_as_rows_do(book: Book, monkeypatch: pytest.MonkeyPatch)
     for start in (0, 6):
         monkeypatch.setattr("ledger.replay.COLUMNS_FROM", start)
         assert compare(book.ledger, "v1") == expected
+
+
+def test_very_many_renames_are_told_in_a_few_sentences(book: Book) -> None:
+    """The remap holds them all."""
+    names = [f"c{i:03}" for i in range(200)]
+    book.change(*names)
+    book.tag("v1")
+    book.change(rename={name: name.upper() for name in names}, add=[{"name": "new"}])
+    found = compare(book.ledger, "v1")
+    assert len(found.remap.aggregate_for_old) == 200
+    assert len(found.reasons) == 12
+    assert found.reasons[-1] == "and 190 more classes in like manner"
