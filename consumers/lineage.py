@@ -93,7 +93,7 @@ def _of_model(lineage: Lineage, name: str, *, as_json: bool) -> None:
     if moves:
         rows = [(before or "-", after or "-", cause, str(n)) for before, after, cause, n in moves]
         print_table(rows, ["before", "after", "cause", "items"])
-    listed = list(changes.items(changes.substantial.head(_LISTED_MAX)))
+    listed = list(changes.items(_LISTED_MAX))
     if listed:
         print_line("")
         columns = ("id", "before", "after", "cause", "by", "accepted_by", "reason")

@@ -147,7 +147,7 @@ def _metrics(given: tuple[str, ...]) -> dict[str, float]:
             number = float(value)
         except ValueError:
             number = None
-        if not name or not equals or number is None:
+        if not name.strip() or not equals or number is None:
             raise InvalidRequest(f"metric {text!r} is not NAME=NUMBER, such as f1=0.92")
         if name in found:
             raise InvalidRequest(f"metric {name!r} is given twice")

@@ -89,7 +89,7 @@ def _unresolved(asked: Asked) -> Check:
 def _labelled(asked: Asked) -> Check:
     items, least = asked.evidence.items, asked.limit("labelled_min")
     count = len(items) - items["label"].null_count()
-    value = count / len(items) if len(items) else 1.0
+    value = _share(count, len(items))
     what = f"{count} of {len(items)} items have a label"
     if least is None:
         return Check("labelled", value, None, None, f"{what}; the contract sets no labelled_min")

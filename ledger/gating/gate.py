@@ -53,10 +53,12 @@ class Gate:
             InvalidRequest: there is no such version, position or model; the base lies beyond the
                 position; or no version is to be proved.
         """
+        at = at.strip() if isinstance(at, str) else at
         asked = self._asked(at, base, model)
         if prove and asked.tag is None:
             raise InvalidRequest(f"only a version has a hash to prove, and {at} is none")
-        checks = [*measured(asked), *([content_hash(asked)] if prove else [])]
+        checks = [waived(asked, check) for check in measured(asked)]
+        checks += [content_hash(asked)] if prove else []
         return Verdict(
             at=str(at),
             base=asked.base.name if asked.base else None,
@@ -64,7 +66,7 @@ class Gate:
             position=asked.position,
             contract_version=asked.contract.version,
             as_of=_EPOCH + timedelta(milliseconds=asked.evidence.latest_ms),
-            checks=tuple(waived(asked, check) for check in checks),
+            checks=tuple(checks),
         )
 
     def take_back(self, verdict: Verdict, *, actor: str, approved_by: str | None = None) -> Verdict:
@@ -125,7 +127,7 @@ class Gate:
     def _asked(self, at: Where, base: str | None, model: str | None) -> Asked:
         book = self.book
         governance, position = book.governance, book.resolve(at)
-        tag = governance.tags.get(at.strip()) if isinstance(at, str) else None
+        tag = governance.tags.get(at) if isinstance(at, str) else None
         if base is not None:
             compared = book.version(base)
             if not compared.position.prefix().within(position):

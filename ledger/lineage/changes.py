@@ -67,9 +67,9 @@ class Changes:
         found = self.frame.group_by(key).len()
         return found.sort("len", *key, descending=[True, False, False, False]).rows()
 
-    def items(self, some: pl.DataFrame | None = None) -> Iterator[dict[str, Any]]:
-        """Each item, or some of them, as JSON-ready fields, without those that say nothing."""
-        for row in (self.frame if some is None else some).iter_rows(named=True):
+    def items(self, at_most: int | None = None) -> Iterator[dict[str, Any]]:
+        """Each substantial change as JSON-ready fields, without those that say nothing."""
+        for row in self.substantial.slice(0, at_most).iter_rows(named=True):
             yield {name: value for name, value in row.items() if value is not None}
 
 

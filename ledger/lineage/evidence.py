@@ -27,6 +27,7 @@ from ledger.core.epochs import Epochs, live
 from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
 from ledger.core.position import Position
+from ledger.dataset import Dataset
 from ledger.errors import CheckpointDamaged, CheckpointsUnavailable
 from ledger.logs.base import Topic
 from ledger.reading import Reading
@@ -159,16 +160,12 @@ class Evidence:
 
 def evidence(book: Reading, position: Position) -> Evidence:
     """What the live events below a closed position did."""
-    governance = book.governance.prefix(position.governance)
-    stored = _stored(book)
+    now = book.governance.prefix(book.reader.stop)
+    governance, known = now.prefix(position.governance), Epochs(now)
     parts: list[Delta] = []
     for partition, stop in enumerate(position.labels):
-        try:
-            part = stored[partition] if stored else None
-            parts += _rows(book, governance, partition, stop, part)
-        except (CheckpointDamaged, CheckpointsUnavailable) as error:
-            _say.warning("the log is replayed", why=str(error))
-            parts += _rows(book, governance, partition, stop, None)
+        part = _Part(book.dataset, governance, known, partition, stop)
+        parts += _stored(book, part) or part.rows(None)
     rows = Delta(
         *(
             pl.concat([_no_rows(table), *(getattr(part, table) for part in parts)])
@@ -178,44 +175,62 @@ def evidence(book: Reading, position: Position) -> Evidence:
     return Evidence(position, governance, rows, _latest(book, governance, position, rows))
 
 
-def _stored(book: Reading) -> list[Partition | None]:
-    """What is stored of each partition; nothing where it cannot be had."""
+def _stored(book: Reading, part: _Part) -> list[Delta] | None:
+    """The rows by way of checkpoints; None where there are none that help."""
+    tried: Partition | None = None
     try:
-        return book.checkpoints.store.partitions() if book.checkpoints else []
+        while book.checkpoints is not None:
+            stored = book.checkpoints.store.partition(part.partition)
+            if stored is None:
+                break
+            try:
+                return part.rows(stored)
+            except CheckpointDamaged:  # or a writer has put something further in its place
+                if stored == tried:
+                    raise
+                tried = stored
     except (CheckpointDamaged, CheckpointsUnavailable) as error:
         _say.warning("the log is replayed", why=str(error))
-        return []
+    return None
 
 
-def _rows(
-    book: Reading, governance: Governance, partition: int, stop: int, stored: Partition | None
-) -> list[Delta]:
-    """The rows of the live events below `stop` under a governance: stored, then folded ones."""
-    dataset = book.dataset
-    if stored is not None:
-        known = Epochs(book.governance.prefix(book.reader.stop))
-        if stored.valid(known) >= stop and known.stands(governance, partition, stop):
-            return [_chosen(stored.delta(live(governance, partition, stop), _READ))]
-    done, rows = 0, list[Delta]()
-    fold = ColumnarPartition(governance.contracts, partition, dataset.partitions, dataset.codec)
-    if stored is not None:
-        found = stored.restore(governance, stop)
-        if found.stop:
-            done, fold = (
-                found.stop,
-                restore(dataset, governance, partition, found.stop, found.delta),
-            )
+class _Part(NamedTuple):
+    """`[0, stop)` of a partition under a governance, and what the epochs are by now."""
+
+    dataset: Dataset
+    governance: Governance
+    known: Epochs
+    partition: int
+    stop: int
+
+    def rows(self, stored: Partition | None) -> list[Delta]:
+        """The rows of the live events: stored ones, then folded ones."""
+        dataset, governance, partition = self.dataset, self.governance, self.partition
+        if stored is not None and self._answers(stored):
+            return [_chosen(stored.delta(live(governance, partition, self.stop), _READ))]
+        contracts = governance.contracts
+        done, rows = 0, list[Delta]()
+        fold = ColumnarPartition(contracts, partition, dataset.partitions, dataset.codec)
+        found = stored.restore(governance, self.stop) if stored is not None else None
+        if stored is not None and found is not None and found.stop:
+            done = found.stop
+            fold = restore(dataset, governance, partition, done, found.delta)
             rows.append(_chosen(stored.delta(live(governance, partition, done), _READ)))
-    reader = Reader(dataset.codec)
-    for span in governance.spans(partition, stop):
-        start = max(span.start, done)
-        for batch in batches(dataset, partition, start, span.stop) if start < span.stop else ():
-            frame = reader.frame(batch.offsets, batch.keys, batch.values)
-            if span.live:
-                rows.append(_chosen(delta(batch, frame, fold.judge(frame), fold, 0)))
-            else:
-                fold.void(frame)
-    return rows
+        reader = Reader(dataset.codec)
+        for span in governance.spans(partition, self.stop):
+            start = max(span.start, done)
+            for batch in batches(dataset, partition, start, span.stop) if start < span.stop else ():
+                frame = reader.frame(batch.offsets, batch.keys, batch.values)
+                if span.live:
+                    rows.append(_chosen(delta(batch, frame, fold.judge(frame), fold, 0)))
+                else:
+                    fold.void(frame)
+        return rows
+
+    def _answers(self, stored: Partition) -> bool:
+        """Whether the stored rows are those up to `stop`."""
+        reaches = stored.valid(self.known) >= self.stop
+        return reaches and self.known.stands(self.governance, self.partition, self.stop)
 
 
 def _chosen(rows: Delta) -> Delta:
@@ -230,7 +245,7 @@ def _latest(book: Reading, governance: Governance, position: Position, rows: Del
     for partition, stop in enumerate(position.labels):
         spans = governance.spans(partition, stop)
         ranges += [(Topic.LABELS, partition, s.start, s.stop) for s in spans if not s.live]
-    highest += [max(batch.timestamps_ms) for each in ranges for batch in read(*each)]
+    highest += [max(batch.timestamps_ms, default=0) for each in ranges for batch in read(*each)]
     return max((each for each in highest if each is not None), default=0)
 
 

@@ -244,6 +244,8 @@ def sha256_of(given: Path | str, what: str) -> str:
     if _SHA256.fullmatch(text.lower()):
         return text.lower()
     path, digest = Path(given), hashlib.sha256()
+    if path.is_char_device() or path.is_block_device():
+        raise InvalidRequest(f"{what} {text!r} is a device, which has no end; name a file")
     try:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):

@@ -23,8 +23,9 @@ ITEMS = ("r", "s", "t")
 
 
 def found(book: Ledger, since: str = "v1") -> dict[str, dict[str, Any]]:
-    """What changed, by item."""
-    return {each["id"]: each for each in changes_between(book, since).items()}
+    """What changed, by item, another name included."""
+    rows = changes_between(book, since).frame.iter_rows(named=True)
+    return {row["id"]: {name: cell for name, cell in row.items() if cell} for row in rows}
 
 
 def test_each_cause_with_who_and_why(tmp_path: Path) -> None:
@@ -77,6 +78,8 @@ def test_each_cause_with_who_and_why(tmp_path: Path) -> None:
         assert changes.by_split() == {"": 1, "train": 3}
         assert changes.contract_versions == (2,)
         assert changes.moves()[0] == (None, "cat", "registration", 1)
+        assert [each["id"] for each in changes.items()] == ["a", "c", "e", "f"]
+        assert [each["id"] for each in changes.items(2)] == ["a", "c"]
 
 
 def test_what_a_rollback_took_back(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from structlog.testing import capture_logs
 
 pytest.importorskip("polars")
 pytest.importorskip("pyarrow")
@@ -164,3 +165,23 @@ def test_what_a_rollback_took_back_still_tells_the_time(tmp_path: Path) -> None:
         nothing = evidence(book, Position(position.labels, 1))
         assert nothing.latest_ms == milliseconds(void.event.occurred_at)
         assert len(evidence(book, position).items) == 0
+
+
+def test_damaged_checkpoints_are_told_and_not_believed(tmp_path: Path) -> None:
+    """What is damaged is read, named in a warning, and folded anew from the log."""
+    history = History.of_classes("cat", "dog")
+    for i in range(5):
+        history.item(f"r{i}", "cat")
+    history.correct("r0", "cat", "dog")
+    with ledger_of(history, tmp_path) as book:
+        head = book.resolve()
+        store(book)
+        with capture_logs() as told:
+            before = said(evidence(book, head))
+        assert not told
+        for file in Path(checkpoints_url(book.settings)).rglob("*.parquet"):
+            file.write_bytes(file.read_bytes()[:-1])
+        with capture_logs() as told:
+            assert said(evidence(book, head)) == before == expected(book, head)
+        assert [each["event"] for each in told] == ["the log is replayed"]
+        assert "is damaged" in told[0]["why"]

@@ -279,6 +279,29 @@ def test_what_is_not_rolled_back(book: Ledger) -> None:
         take_back(book, "head")
 
 
+def test_nothing_is_not_labelled(tmp_path: Path) -> None:
+    """Where there are no items yet, none is labelled: a gate that asks for labels is closed."""
+    with Ledger.create(f"sqlite:///{tmp_path}/log.db", "d") as book:
+        policy(book, {"labelled_min": 0.5})
+        assert [each.name for each in Gate(book).judge().failed] == ["labelled"]
+
+
+def test_on_either_log(address: dict[str, str]) -> None:
+    """Model, blast, changes and gate say the same on both logs."""
+    with Ledger.create(**address, partitions=3) as book:
+        book.add_classes(CLASSES, actor="max")
+        book.append([item(name, "cat", split="test") for name in "abcd"])
+        book.tag("v1", actor="max", reviewer="ada")
+        lineage = Lineage(book)
+        lineage.register("m", labels="v1", actor="ann", metrics={"f1": 0.9})
+        book.append([proposal("c", "a", "cat", "dog"), vote("c", "a")])
+        policy(book, {"correction_rate_max": 0.2})
+        assert [each.value for each in Gate(book).judge().failed] == [0.25]
+        found = lineage.blast_of_correction("c")
+        assert (dict(found.releases), [m.name for m in found.evaluations]) == ({"v1": "cat"}, ["m"])
+        assert lineage.quality().by_cause == {"correction": 1}
+
+
 def test_the_same_verdict_on_other_partitions(tmp_path: Path) -> None:
     """Everything but the position is the same in one partition and in five."""
     said: list[dict[str, Any]] = []
