@@ -183,10 +183,9 @@ def _merged(
 
 def _column(values: Any, like: pl.Series, size: int) -> pl.Series:
     """A column named and typed as another, of values or of one for all rows."""
-    if values is None:
-        values = _NONE[like.dtype].new_from_index(0, size)
-    elif isinstance(values, int):
-        values = pl.Series([values]).new_from_index(0, size)
+    if values is None or isinstance(values, int):
+        one = _NONE[like.dtype] if values is None else pl.Series([values])
+        values = one.new_from_index(0, size)
     made: pl.Series = pl.Series(values)
     return (made if made.dtype == like.dtype else made.cast(like.dtype)).alias(like.name)
 
@@ -198,10 +197,7 @@ _REGISTERED, _PROPOSED, _APPLIED = (
 _NOT_COUNTED = [CODE[each] for each in (Outcome.MISPLACED, Outcome.UNKNOWN_CONTRACT)]
 _OUTCOMES = pl.Series([outcome.value for outcome in OUTCOMES], dtype=pl.String)
 _DECISIONS = pl.Series(DECISIONS, dtype=pl.String)
-_EVENTS = pl.Series(
-    [each.__name__ for each in (ItemRegistered, CorrectionProposed, ReviewDecided)],
-    dtype=pl.String,
-)
+_EVENTS = pl.Series([each.__name__ for each in (ItemRegistered, CorrectionProposed, ReviewDecided)])
 """By kind of row."""
 _OWN = (
     *("correction_id", "from_label", "to_label", "reason", "source"),
