@@ -41,7 +41,7 @@ def remap(
     side: Side | None,
     as_json: bool,
 ) -> None:
-    """Say whether metrics of two versions compare, and after which renaming.
+    """Say whether, and how, metrics of two versions compare.
 
     Prints the remap as JSON on standard output, to be kept beside the version; the verdict (fair,
     fair_after_remap, not_fair) and its reasons follow as remarks. With --json everything is one

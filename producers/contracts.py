@@ -40,8 +40,9 @@ _add = click.option("--add", multiple=True, metavar="CLASS", help="A class to ad
 
 
 @click.group()
+@shared
 def contract() -> None:
-    """The classes and the policy that labels stand under, and their change by two people."""
+    """Show and change classes and policy, by two people."""
 
 
 @contract.command()

@@ -112,9 +112,10 @@ def review(
     actor: str | None,
     as_json: bool,
 ) -> None:
-    """Decide on a correction, or list the open ones, and items that a split left without a label.
+    """Decide on a correction, or list the open ones.
 
-    Accept CORRECTION, keep the label as it is, or escalate to an expert.
+    Accept CORRECTION, keep the label as it is, or escalate to an expert. The list names the items
+    too that a split left without a label.
     """
     ledger = open_ledger()
     if correction is None:
