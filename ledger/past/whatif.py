@@ -61,7 +61,17 @@ class WhatIf:
 
 
 def what_if(dataset: Dataset, position: Position, chosen: Sequence[Chosen]) -> WhatIf:
-    """The difference that it would make if the chosen events had never been appended."""
+    """The difference that it would make if the chosen events had never been appended.
+
+    A long log is folded as columns where the extra `frames` is installed, to the same difference.
+    """
+    if sum(position.labels) >= COLUMNS_FROM:
+        try:
+            from ledger.past.columns import what_if as by_columns
+        except ImportError:
+            pass
+        else:
+            return by_columns(dataset, position, chosen)
     left_out = [entry for each in chosen for entry in each.entries_in(dataset, position)]
     places = {(entry.partition, entry.offset) for entry in left_out}
     leave_out = any_holds(chosen)

@@ -10,10 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+pytest.importorskip("polars")
+pytest.importorskip("pyarrow")
+
 from ledger.core.events import CorrectionProposed, ReviewDecided
 from ledger.core.outcome import Outcome
 from ledger.errors import InvalidRequest
-from ledger.past import Past, Selection, whatif
+from ledger.past import Past, Selection, columns, whatif
 from ledger.past.selection import Chosen
 from ledger.past.whatif import moves, open_records, preview, what_if
 from ledger.snapshot import Change
@@ -86,14 +89,65 @@ def test_it_is_a_log_without_these_events(
     with tempfile.TemporaryDirectory() as folder:
         dataset = stored(history, Path(folder) / "log.db")
         found = what_if(dataset, position, [chosen])
+        by_columns = columns.what_if(dataset, position, [chosen])
         dataset.log.close()
-    assert sides(list(found.difference)) == expected
+    assert sides(list(found.difference)) == sides(list(by_columns.difference)) == expected
+    assert (found.passed_over, found.records) == (by_columns.passed_over, by_columns.records)
     count = sum(
         left_out(entry)
         for partition, stop in enumerate(position.labels)
         for entry in history.label_logs[partition][:stop]
     )
     assert found.passed_over == count
+
+
+def void_ids() -> History:
+    """Eve's proposal was rolled back, and its id keeps Ann's from counting."""
+    history = History.of_classes("cat", "dog", partitions=2)
+    history.item("r", "cat")
+    start = history.head()
+    history.propose("r", "cat", "dog", correction_id="c", by="eve")
+    history.rollback(start)
+    history.vote(history.propose("r", "cat", "dog", correction_id="c"))
+    return history
+
+
+def shared_ids() -> History:
+    """Eve and Ann say the same under one id, and it is accepted."""
+    history = History.of_classes("cat", "dog", partitions=2)
+    history.item("r", "cat")
+    history.propose("r", "cat", "dog", correction_id="c", by="eve")
+    history.vote(history.propose("r", "cat", "dog", correction_id="c"))
+    return history
+
+
+def later_votes() -> History:
+    """A vote for Eve is the first to say that two must approve; Ann's correction comes after."""
+    history = History.of_classes("cat", "dog", partitions=2)
+    history.item("r", "cat")
+    proposal = history.propose("r", "cat", "dog", by="eve")
+    history.policy(approvals=2)
+    history.vote(proposal)
+    history.correct("r", "cat", "dog", version=1)
+    return history
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [(void_ids, {"r": "dog"}), (shared_ids, {"r": "dog"}), (later_votes, {"r": "cat"})],
+)
+def test_what_an_event_does_beside_its_correction(
+    make: Callable[[], History], expected: dict[str, str], tmp_path: Path
+) -> None:
+    """Ids that it keeps taken, and the contract that votes on it bring; by both ways of folding."""
+    history = make()
+    now = history.labels()
+    dataset = stored(history, tmp_path / "log.db")
+    chosen = [Chosen(CorrectionProposed, {"actor": "eve"}, None, None)]
+    for ask in (what_if, columns.what_if):
+        found = ask(dataset, history.head(), chosen).difference
+        changed = {each.item_id: each.after and each.after.label for each in found}
+        assert now | changed == expected
 
 
 @patient
@@ -130,13 +184,12 @@ def _open(state: State, entry: Entry) -> bool:
     return known is not None and known.open and known.offset == entry.offset
 
 
-@pytest.mark.parametrize("columns", [False, True])
+@pytest.mark.parametrize("by_columns", [False, True])
 def test_records_with_open_corrections(
-    columns: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    by_columns: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are found by columns as by the reference fold."""
-    if columns:
-        pytest.importorskip("polars")
+    if by_columns:
         monkeypatch.setattr(whatif, "COLUMNS_FROM", 0)
     history = History.of_classes("cat", "dog", partitions=2)
     for name in ("r0", "r1", "r2", "r3", "r4#1"):
