@@ -24,11 +24,12 @@ from ledger.clock import now
 from ledger.core.events import (
     BulkKind,
     CorrectionSource,
+    Event,
     Settlement,
 )
 from ledger.core.position import Position
 from ledger.core.register import Patch
-from ledger.errors import InvalidRequest
+from ledger.errors import InvalidRequest, LogUnavailable
 from ledger.ledger import Ledger
 from ledger.logs.base import Topic
 from ledger.patches.checking import Delta, delta
@@ -168,7 +169,7 @@ class Patches:
             named = base if base in self._book.governance.tags else None
             fields = {"kind": kind, "base": named, "file": file, "reason": reason, "actor": actor}
             self._book.govern({**frame_of(made), **fields})
-        self._book.append_all(proposals)
+        self._append(proposals, f"{made.name.patch_id!r} is opened; propose it again")
         return made.name.patch_id
 
     def settle(
@@ -205,8 +206,8 @@ class Patches:
         before = self._book.dataset.log.ends(Topic.LABELS)
         cast = ballot(standing, decision, actor, rationale, now())
         refuse_idle(cast, actor)
-        places = self._book.append_all(cast.votes).places
-        if cast.held or not undisturbed(self._book, standing, len(places)):
+        self._append(cast.votes, f"{patch_id!r} stays open; settle it again")
+        if cast.held or not undisturbed(self._book, standing, len(cast.votes)):
             standing = self.standing(patch_id)
         if not standing.open:
             close(self._book, standing, decision, before, actor=actor, rationale=rationale)
@@ -245,6 +246,16 @@ class Patches:
             raise InvalidRequest(f"{actor!r} proposed the patch: a second person decides")
         if not self._book.governance.contract.may_review(actor):
             raise InvalidRequest(f"the contract gives {actor!r} no role to review with")
+
+    def _append(self, events: Sequence[Event], then: str) -> None:
+        try:
+            self._book.append_all(events)
+        except LogUnavailable as error:
+            raise LogUnavailable(
+                f"{error}. {error.acknowledged} of {len(events)} events are stored and patch "
+                f"{then}, and the others follow",
+                acknowledged=error.acknowledged,
+            ) from error
 
     def _again(self, standing: Standing, decision: Settlement) -> Settled:
         """The answer to who settles a settled patch again, as one does after an interruption."""

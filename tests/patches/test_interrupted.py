@@ -6,14 +6,15 @@ commands are given once more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from ledger import Ledger
+from ledger import Ledger, LogUnavailable
 from ledger.core.events import CorrectionProposed, Event, PatchDecided, PatchProposed, ReviewDecided
 from ledger.dataset import Entry
-from ledger.logs.base import Message
+from ledger.logs.base import Message, Topic
 from ledger.patches import Edit, Patches
 from tests.patches.material import animals, flips, here, labels, policy
 
@@ -101,6 +102,33 @@ def test_a_lost_batch_in_one_partition(tmp_path: Path) -> None:
                 assert run(book, 1) == patch_id
                 assert said(book) == said(whole)
                 assert labels(book) == labels(whole)
+
+
+def test_a_log_that_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said how far it came and what to do; doing that completes it."""
+    with animals(here(tmp_path)) as book:
+        patches, log = Patches(book), book.dataset.log
+
+        def away(topic: Topic, messages: Sequence[Message]) -> list[int]:
+            if topic is Topic.GOVERNANCE:
+                return append(topic, messages)
+            append(topic, messages[:1])
+            raise LogUnavailable("the disk is full", acknowledged=1)
+
+        append = log.append
+        monkeypatch.setattr(log, "append", away)
+        with pytest.raises(LogUnavailable, match=r"1 of 4 events are stored .* propose it again"):
+            patches.propose(EDITS, actor="ann")
+        (patch_id,) = (each.event.patch_id for each in patches.all())
+        assert patches.standing(patch_id).counts() == {"missing": 3, "open": 1}
+        monkeypatch.setattr(log, "append", append)
+        assert patches.propose(EDITS, actor="ann") == patch_id
+        monkeypatch.setattr(log, "append", away)
+        with pytest.raises(LogUnavailable, match=r"1 of 4 events are stored .* settle it again"):
+            patches.settle(patch_id, "accept", actor="bob")
+        assert patches.in_progress(book.resolve()) == [patch_id]
+        monkeypatch.setattr(log, "append", append)
+        assert patches.settle(patch_id, "accept", actor="bob").counts == {"applied": 4}
 
 
 def test_a_death_in_the_midst_of_rejecting(tmp_path: Path) -> None:
