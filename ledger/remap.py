@@ -77,8 +77,8 @@ def compare(book: Reading, old: Where, new: Where = HEAD) -> Comparison:
     common = bonds(before, after)
     remap = remap_of(common)
     one, two = (book.snapshot(each) for each in positions)
-    if remap == Remap():
-        differing = book.diff(*positions)
+    if remap == Remap() and book.checkpoints is not None:
+        differing = book.diff(*positions)  # which costs no more than what lies between them
     else:
         differing = difference(
             one, two, inverse(remap.aggregate_for_new), inverse(remap.aggregate_for_old)
