@@ -44,6 +44,8 @@ def geometry_json(geometry: Geometry) -> str:
 
 def derived_id(*parts: str) -> str:
     """The id that follows from these parts: what is derived twice from the same is the same event,
-    so that doing it again changes nothing.
+    so that doing it again changes nothing. Each part stands behind its length, so that no other
+    parts give the same text.
     """
-    return hashlib.sha256(_encode(parts).encode()).hexdigest()[:32]
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

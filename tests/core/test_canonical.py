@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ledger.core.canonical import line
+from ledger.core.canonical import derived_id, line
 from ledger.core.events import Geometry
 from tests.core.history import History, box
 
@@ -66,3 +66,14 @@ def test_lines_are_sorted_by_utf8_bytes():
         history.item(item_id, "x")
     ids = [json.loads(each)["id"] for each in history.at().canonical().splitlines()]
     assert ids == ["R", "r", "r#1", "r1", "é", "\uffee", "\U0001f600"]
+
+
+def test_derived_ids():
+    """The same parts give the same id, on any day; other parts, or the same text in other parts,
+    give another.
+    """
+    parts = [("p", "vote", "a"), ("p", "votea", ""), ("p", "vote", "b"), ("p1:a", ""), ("p", "1:a")]
+    ids = [derived_id(*each) for each in parts]
+    assert len(set(ids)) == len(parts)
+    assert ids == [derived_id(*each) for each in parts]
+    assert derived_id("p", "vote", "é") == "4555971fa27a24e7e34189722afeff91"
