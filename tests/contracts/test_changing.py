@@ -260,3 +260,17 @@ def test_a_name_that_was_another_class_before_is_remarked(book: Book) -> None:
     seen = Contracting(book.ledger).preview(change_of([("map", {"rename": {"cat": "dog"}})]))
     assert len(seen.remarks) == 1
     assert "'dog' was a class until contract 1" in seen.remarks[0]
+
+
+def test_what_several_rules_match_is_listed_with_them(book: Book) -> None:
+    """Rules over two attributes overlap where only the data tells."""
+    book.change("box")
+    for name, width in (("a", 1.0), ("b", 2.0), ("c", 3.0)):
+        book.items({name: "box"}, attributes={"width": width, "height": 2.0})
+    parts = {"tall": "height >= width", "wide": "width >= height"}
+    change = change_of([("map", {"split": {"box": parts}})])
+    assert Contracting(book.ledger).preview(change).unmatched == [
+        Unmatched("b", "box", ("tall", "wide"))
+    ]
+    Contracting(book.ledger).apply(change, actor="ann", approved_by="bob")
+    assert book.labels() == {"a": "tall", "c": "wide"}
