@@ -50,7 +50,10 @@ def contract() -> None:
 @at_position
 @as_json
 def show(*, at: str, as_json: bool) -> None:
-    """Print the contract at a position: classes, policy, roles, thresholds, service levels."""
+    """Print the contract at a position.
+
+    That is classes, policy, roles, thresholds with their defaults, and service levels.
+    """
     found = Contracting(open_ledger()).at(at)
     if as_json:
         print_json(as_fields_of(found))
@@ -91,9 +94,9 @@ def _number(value: float | None) -> str:
 @shared
 @as_json
 def history(*, as_json: bool) -> None:
-    """List every version of the contract: who made it, when, what changed, and what it is now.
+    """List every version of the contract.
 
-    A version that a rollback took back is void; its number stays taken.
+    That is who made it, when, what changed, and whether it is in force. A version that a rollback took back is void; its number stays taken.
     """
     made = Contracting(open_ledger()).history()
     rows: list[tuple[str, ...]] = []
@@ -140,7 +143,10 @@ def _said(name: str, value: Any) -> str:
 @click.argument("after", default="head")
 @as_json
 def diff(*, before: str, after: str, as_json: bool) -> None:
-    """Compare the contracts of two contract versions (2) or positions (labels-v1.3)."""
+    """Compare the contracts of two positions.
+
+    Each may be a contract version too, such as 2.
+    """
     found = Contracting(open_ledger()).diff(before, after)
     if as_json:
         print_json(_diff_fields(found))
@@ -335,9 +341,9 @@ def _print_policy(seen: Preview) -> None:
 @_add
 @as_json
 def shadow(*, files: tuple[Path, ...], add: tuple[str, ...], as_json: bool) -> None:
-    """List each item whose label FILES would change, before and after, and write nothing.
+    """List each label that FILES would change.
 
-    What the labels would be is worked out beside the live ones; `apply` swaps it in.
+    Nothing is written. What the labels would be is worked out beside the live ones; `apply` swaps it in.
     """
     change = _read(files, add)
     if change.of_policy:
