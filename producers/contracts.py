@@ -96,7 +96,8 @@ def _number(value: float | None) -> str:
 def history(*, as_json: bool) -> None:
     """List every version of the contract.
 
-    That is who made it, when, what changed, and whether it is in force. A version that a rollback took back is void; its number stays taken.
+    That is who made it, when, what changed, and whether it is in force. A version that a rollback
+    took back is void; its number stays taken.
     """
     made = Contracting(open_ledger()).history()
     rows: list[tuple[str, ...]] = []
@@ -343,7 +344,8 @@ def _print_policy(seen: Preview) -> None:
 def shadow(*, files: tuple[Path, ...], add: tuple[str, ...], as_json: bool) -> None:
     """List each label that FILES would change.
 
-    Nothing is written. What the labels would be is worked out beside the live ones; `apply` swaps it in.
+    Nothing is written. What the labels would be is worked out beside the live ones; `apply` swaps
+    it in.
     """
     change = _read(files, add)
     if change.of_policy:
