@@ -211,7 +211,10 @@ def _numbers(value: Any) -> dict[str, float]:
     for name, number in _map(value, '{"name": 0.25}').items():
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise _WrongError(f" of {name!r} is {json.dumps(number)[:80]}: give a number")
-        made[_text(name, "")] = float(number)
+        try:
+            made[_text(name, "")] = float(number)
+        except OverflowError:
+            raise _WrongError(f" of {name!r} is larger than any number may be") from None
     return made
 
 

@@ -54,6 +54,7 @@ WRONG = [
     ('{"approvals_required": 0}', "approvals_required is 0"),
     ('{"approvals_required": true}', "approvals_required is true"),
     ('{"thresholds": {"agreement_min": "high"}}', "thresholds of 'agreement_min' is"),
+    ('{"thresholds": {"retrain_after": 1' + "0" * 400 + "}}", "larger than any number may be"),
     ('{"roles": {"admin": "ann"}}', "roles is"),
     ('{"add": ["a"], "approvals_required": 2}', "these are two changes"),
 ]
