@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from ledger.core.position import Position
 from ledger.dataset import Entry
 from ledger.lineage.evidence import Evidence, evidence
 from ledger.wiring import checkpoints_url
-from tests.core.history import History, right_after
+from tests.core.history import EPOCH, History, right_after
 from tests.core.strategies import Plan, plans, play
 from tests.lineage.books import ledger_of
 
@@ -159,12 +161,43 @@ def test_what_a_rollback_took_back_still_tells_the_time(tmp_path: Path) -> None:
     history = History.of_classes("cat")
     start = history.head()
     void = history.item("r", "cat")
+    ahead = history.append(
+        replace(void.event, event_id="ahead", occurred_at=EPOCH + timedelta(days=1))
+    )
     position = right_after(history.rollback(start))
     with ledger_of(history, tmp_path) as book:
-        assert evidence(book, position).latest_ms > milliseconds(void.event.occurred_at)
-        nothing = evidence(book, Position(position.labels, 1))
-        assert nothing.latest_ms == milliseconds(void.event.occurred_at)
-        assert len(evidence(book, position).items) == 0
+        found = evidence(book, position)
+        assert found.latest_ms == milliseconds(ahead.event.occurred_at)
+        assert len(found.items) == 0
+
+
+def test_a_corrected_item_keeps_its_attributes(tmp_path: Path) -> None:
+    """A split asks those that the item was registered with, whatever was done to it since."""
+    history = History.of_classes("cat", "dog", partitions=2)
+    history.item("r", "dog", attributes={"area": 9.0})
+    history.correct("r", "dog", "cat")
+    history.schema(split={"cat": {"small": "area < 5", "large": "area >= 5"}})
+    with ledger_of(history, tmp_path) as book:
+        assert evidence(book, book.resolve()).labels == {"large": 1}
+
+
+def test_a_position_beyond_a_rollback_that_it_leaves_out(tmp_path: Path) -> None:
+    """Checkpoints hold what the rollback made of what follows; a position without it is folded."""
+    history = History.of_classes("cat", "dog")
+    history.item("r", "cat")
+    before = history.head()
+    history.correct("r", "cat", "dog")
+    rollback = history.rollback(before)
+    history.correct("r", "cat", "dog")
+    position = Position(history.head().labels, rollback.offset)
+    with ledger_of(history, tmp_path) as book:
+        store(book)
+        assert book.resolve(position) == position
+        assert said(evidence(book, position)) == expected(book, position)
+        now, then = evidence(book, book.resolve()), evidence(book, position)
+        assert (len(now.rows.refusals), len(now.rows.changes)) == (0, 2)
+        assert len(then.rows.changes) == 2
+        assert Counter(then.rows.reviews["outcome"]) == {"applied": 1, "stale": 1}
 
 
 def test_damaged_checkpoints_are_told_and_not_believed(tmp_path: Path) -> None:

@@ -159,6 +159,23 @@ def test_a_model_beside_its_base(book: Ledger, metric: float, passed: bool) -> N
     assert found.value == pytest.approx(max(0.92 - metric, 0.0))
 
 
+def test_models_that_were_measured_on_the_same_labels(book: Ledger) -> None:
+    """What a model was trained on is no matter, if it was measured on the base's test labels."""
+    lineage = Lineage(book)
+    book.append([item("t", "cat", split="test")])
+    first = book.tag("v3", actor="max", reviewer="ada").test_version
+    lineage.register("m1", labels="v3", actor="ann", metrics={"f1": 0.9})
+    book.append([proposal("t1", "t", "cat", "dog"), vote("t1", "t")])
+    book.tag("v4", actor="max", reviewer="ada")
+    metrics = {"f1": 0.8}
+    lineage.register("m2", labels="v4", actor="ann", metrics=metrics, base="m1")
+    lineage.register(
+        "m3", labels="v4", actor="ann", metrics=metrics, base="m1", split_version=first
+    )
+    found = [check(Gate(book).judge(model=name), "metric_drop") for name in ("m2", "m3")]
+    assert [each.passed for each in found] == [None, False]
+
+
 def test_models_that_do_not_compare(book: Ledger) -> None:
     """A model without a base, without a common metric, or on other test labels is not judged."""
     lineage = Lineage(book)
@@ -246,6 +263,18 @@ def test_a_failed_version_is_rolled_back_once(book: Ledger) -> None:
     assert again is not None
     assert (again.done, again.why) == (False, "v2 was rolled back already")
     assert len(book.governance.live_rollbacks) == 1
+
+
+def test_a_version_on_top_that_was_taken_back_is_no_obstacle(book: Ledger) -> None:
+    """Only versions that stand are built upon."""
+    policy(book, STRICT)
+    middle = book.resolve()
+    book.append([item("later", "cat")])
+    book.tag("v3", actor="max", reviewer="ada")
+    book.rollback(middle, actor="max", approved_by="ada")
+    verdict = take_back(book)
+    assert verdict.rollback is not None
+    assert verdict.rollback.done
 
 
 def why_not(book: Ledger, at: str = "v2", approved_by: str | None = "ada") -> str:
