@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ledger import Ledger
 from ledger.copying import copy
 from ledger.releases import Releases, candidate, corrections
 from tests.releases.conftest import Open
+from tests.services import Broker
 
 
 def written(book: Ledger, out: Path) -> dict[str, bytes]:
@@ -36,6 +38,14 @@ def test_any_number_of_partitions_gives_the_same_bytes(
         other = made(f"wide{partitions}", partitions)
         copy(life.dataset, other.dataset)
         assert written(other, tmp_path / str(partitions)) == first
+
+
+def test_the_other_log_gives_the_same_bytes(life: Ledger, broker: Broker, tmp_path: Path) -> None:
+    """Copied to Kafka, in four partitions."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    with Ledger.create(f"kafka://{broker.bootstrap}", name, partitions=4) as other:
+        copy(life.dataset, other.dataset)
+        assert written(other, tmp_path / "kafka") == written(life, tmp_path / "sqlite")
 
 
 def test_columns_tell_the_same_as_the_reference(

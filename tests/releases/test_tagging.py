@@ -8,6 +8,7 @@ import pytest
 
 from ledger import InvalidRequest, Ledger
 from ledger.core.position import Position
+from ledger.errors import VerificationFailed
 from ledger.patches import Edit, Patches, digest
 from ledger.releases import Releases
 from tests.events import item, proposal, schema, vote
@@ -205,6 +206,41 @@ def test_a_patch_in_progress_blocks(book: Ledger) -> None:
     book.review(two, "accept", actor="alex")
     tag = book.tag("v2", **WHO)
     assert (tag.changed_by_class, tag.patch_hashes) == ({"dog": 2}, (digest(edits),))
+
+
+@pytest.mark.parametrize("columns_from", [1, 10**9], ids=["columns", "rows"])
+def test_a_correction_counts_where_it_is_settled(
+    book: Ledger, columns_from: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proposed before a version and settled after it, it belongs to the next one, and no other."""
+    monkeypatch.setattr("ledger.releases.corrections.COLUMNS_FROM", columns_from)
+    book.append([schema(1, "cat", "dog"), item("a", "cat"), proposal("c", "a", "cat", "dog")])
+    book.tag("v1", **WHO)
+    book.append([vote("c", "a", actor="alex"), item("b", "cat")])
+    book.tag("v2", **WHO)
+    book.append([proposal("d", "b", "cat", "dog"), vote("d", "b", "keep", actor="alex")])
+    book.tag("v3", **WHO)
+    releases = Releases(book)
+    found = [dict(releases.facts(name).corrections.outcomes) for name in ("v1", "v2", "v3")]
+    assert found == [{}, {"applied": 1}, {"kept": 1}]
+    assert releases.facts("v2").corrections.authors == {"bob": 1}
+    assert releases.facts("v2").corrections.reviewers == {"alex": 1}
+
+
+def test_every_version_still_rebuilds_to_its_hash(life: Ledger) -> None:
+    """Those before the rename, the split and the rollback too."""
+    assert [(proof.name, proof.proved) for proof in life.verify()] == [
+        (name, True) for name in life.governance.tags
+    ]
+
+
+def test_a_tag_that_says_another_hash_is_not_explained(book: Ledger) -> None:
+    """No document is made of labels that are not those of the version."""
+    book.append([schema(1, "cat"), item("a", "cat")])
+    tag = {"type": "VersionTagged", "name": "v1", "position": book.resolve().as_dict()}
+    book.append([{**tag, "content_hash": "ab" * 32, "actor": "bot"}])
+    with pytest.raises(VerificationFailed, match="its tag says abab"):
+        Releases(book).facts("v1")
 
 
 def test_a_tag_of_another_program_is_explained_too(book: Ledger) -> None:
