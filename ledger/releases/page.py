@@ -77,6 +77,7 @@ def _shown(facts: Facts) -> Mapping[str, Any]:
         "outcomes": charts.stacked(facts.corrections.outcomes),
         "sources": _bars(facts.corrections.sources),
         "segments": _bars(facts.corrections.segments),
+        "reviewers": _bars(facts.corrections.reviewers),
         "schema_lines": [
             line for change in facts.schema_changes for line in words.schema_lines(change)
         ],
