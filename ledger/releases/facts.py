@@ -19,21 +19,23 @@ from ledger.releases.corrections import Corrections, patches_of
 from ledger.releases.remembered import Remembered
 from ledger.releases.splits import test_note
 from ledger.releases.tally import Tally
-from ledger.remap import Comparison, Remap, compare
+from ledger.remap import Comparison, Remap, Verdict, compare
 
 if TYPE_CHECKING:
     from ledger.ledger import Ledger
 
 
 class Measured(NamedTuple):
-    """One metric of a model trained on a version, beside the same of the model that it follows."""
+    """One metric of a model trained on a version, beside the same of the model that it follows, and
+    whether results on the versions of the two compare.
+    """
 
     model: str
     metric: str
     value: float
     base_model: str | None
     base_value: float | None
-    base_version: str | None
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def facts_of(book: Ledger, name: str, reading: Remembered | None = None) -> Fact
         patches=patches_of(book.governance, candidate.corrections),
         comparison=compare(candidate.reading, base.name, name) if base else None,
         test_note=test_note(base, tag) if base else None,
-        measured=tuple(_measured(book, name)),
+        measured=tuple(_measured(candidate, name)),
     )
 
 
@@ -166,19 +168,25 @@ def completed(tag: VersionTagged, candidate: Candidate) -> VersionTagged:
     )
 
 
-def _measured(book: Ledger, name: str) -> list[Measured]:
-    models = {model: each.event for model, each in book.governance.register.models.items()}
+def _measured(candidate: Candidate, name: str) -> list[Measured]:
+    registered = candidate.book.governance.register.models
+    models = {model: each.event for model, each in sorted(registered.items())}
     found: list[Measured] = []
-    for model in sorted(models.values(), key=lambda each: each.name):
-        if model.label_version == name:
-            base = models.get(model.base or "")
-            found += [_beside(model, metric, base) for metric in sorted(model.metrics)]
-    return found
+    verdicts: dict[str, Verdict] = {name: "fair"}
+    for model in models.values():
+        if model.label_version != name:
+            continue
+        base = models.get(model.base or "")
+        version = base.label_version if base else name
+        if version not in verdicts:
+            verdicts[version] = compare(candidate.reading, version, name).verdict
+        found += [_beside(model, metric, base, verdicts[version]) for metric in model.metrics]
+    return sorted(found, key=lambda each: (each.model, each.metric))
 
 
-def _beside(model: ModelRegistered, metric: str, base: ModelRegistered | None) -> Measured:
+def _beside(
+    model: ModelRegistered, metric: str, base: ModelRegistered | None, verdict: Verdict
+) -> Measured:
     value = model.metrics[metric]
-    if base is None:
-        return Measured(model.name, metric, value, None, None, None)
-    old = base.metrics.get(metric)
-    return Measured(model.name, metric, value, base.name, old, base.label_version)
+    old = base.metrics.get(metric) if base else None
+    return Measured(model.name, metric, value, base.name if base else None, old, verdict)

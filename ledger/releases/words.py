@@ -16,6 +16,11 @@ _VERDICTS: Mapping[str, str] = {
     "fair_after_remap": "Results compare after the remap",
     "not_fair": "Results do not compare",
 }
+_METRICS: Mapping[str, str] = {
+    "fair": "",
+    "fair_after_remap": "; compare after the remap",
+    "not_fair": "; not to be compared unless both were measured on the same labels",
+}
 KINDS: Mapping[Kind, tuple[str, str]] = {
     "relabelled": ("item has another class", "items have another class"),
     "redrawn": ("item has another geometry", "items have another geometry"),
@@ -172,9 +177,10 @@ def schema_lines(change: SchemaChanged) -> Iterator[str]:
 
 
 def metric_line(measured: Measured) -> str:
-    """One metric beside the one before."""
+    """One metric beside the one before, and whether that may be done."""
     line = f"{measured.metric} {number(measured.value)}"
     if measured.base_value is None:
         return line
     delta = measured.value - measured.base_value
-    return f"{line} ({delta:+.4g} beside {measured.base_model}, {number(measured.base_value)})"
+    line = f"{line} ({delta:+.4g} beside {measured.base_model}, {number(measured.base_value)}"
+    return f"{line}{_METRICS[measured.verdict]})"
