@@ -22,6 +22,7 @@ from ledger.lineage import Lineage, Stamp
 
 
 @click.group()
+@shared
 def model() -> None:
     """Register models, and show what each was trained on.
 

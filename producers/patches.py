@@ -43,6 +43,7 @@ _rationale = click.option("--rationale", help="Why.")
 
 
 @click.group()
+@shared
 def patch() -> None:
     """Check, propose and apply many corrections from a file.
 

@@ -88,9 +88,10 @@ def _in_short(undoing: Undoing) -> str:
         "patches": len(undoing.patches),
     }
     parts = [f"{count} {name}" for name, count in counts.items() if count]
+    said = ", ".join(parts) + " taken back" if parts else "nothing taken back"
     if undoing.versions:
-        parts.append(f"versions {', '.join(undoing.versions)} are no longer what is in force")
-    return ", ".join(parts) + " taken back" if parts else "nothing taken back"
+        said += f"; {', '.join(undoing.versions)} can still be read and no longer lead to the head"
+    return said
 
 
 def _preview(undoing: Undoing, by_class: list[Move], *, as_json: bool) -> None:
