@@ -83,7 +83,8 @@ def replay(dataset: Dataset, position: Position, observe: Observer | None = None
     ]
     reader = Reader(dataset.codec)
     # One stream over all partitions: while the last of one is folded, the next one is read.
-    for batch, live in ahead(_batches(dataset, governance, position.labels)):
+    timed = observe is not None
+    for batch, live in ahead(_batches(dataset, governance, position.labels, timed=timed)):
         frame = reader.frame(batch.offsets, batch.keys, batch.values)
         fold = folds[batch.partition]
         outcomes = fold.apply(frame) if live else fold.void(frame)
@@ -93,19 +94,23 @@ def replay(dataset: Dataset, position: Position, observe: Observer | None = None
 
 
 def _batches(
-    dataset: Dataset, governance: Governance, stops: Sequence[int]
+    dataset: Dataset, governance: Governance, stops: Sequence[int], *, timed: bool
 ) -> Iterator[tuple[Batch, bool]]:
     """The label events below `stops`, and whether they are live."""
     for partition, stop in enumerate(stops):
         for span in governance.spans(partition, stop):
-            for batch in batches(dataset, partition, span.start, span.stop):
+            for batch in batches(dataset, partition, span.start, span.stop, timed=timed):
                 yield batch, span.live
 
 
-def batches(dataset: Dataset, partition: int, start: int, stop: int) -> Iterator[Batch]:
-    """The label events at offsets `start <= offset < stop`, as many at a time as fold well."""
+def batches(
+    dataset: Dataset, partition: int, start: int, stop: int, *, timed: bool = True
+) -> Iterator[Batch]:
+    """The label events at offsets `start <= offset < stop`, as many at a time as fold well; their
+    times may be missing unless `timed`.
+    """
     where = (Topic.LABELS, partition, start, stop)
-    packed = dataset.log.read_packed(*where, ROWS)
+    packed = dataset.log.read_packed(*where, ROWS, timed=timed)
     yield from whole(dataset.log.read(*where), ROWS) if packed is None else packed
 
 

@@ -51,6 +51,7 @@ class Batch:
 
     `offsets` ascend; a log may skip some (Kafka's control records), never repeat one.
     A `value` of None is a message without a value (a tombstone, which no writer of ours makes).
+    Only where nobody asked for them (`Log.read_packed`), `timestamps_ms` may be empty.
     """
 
     topic: Topic
@@ -70,12 +71,14 @@ PADDING = 64
 
 
 class Packed(NamedTuple):
-    """Keys and values of consecutive messages, one behind the other, in two buffers."""
+    """Keys and values of consecutive messages, or one of both, one behind the other."""
 
     data: bytes
     """Each key and its value; then `PADDING` zero bytes."""
     sizes: array[int]
-    """Of each message, in 64 bits: the key's length above (-1: none), the value's below."""
+    """Of each message, in 64 bits: the key's length above (-1: none), the value's below. Where
+    keys, or values, have a buffer of their own, this is just their length.
+    """
 
 
 class PackedCells(Sequence[bytes | None]):
@@ -198,12 +201,12 @@ class Log(ABC):
         """
 
     def read_packed(
-        self, topic: Topic, partition: int, start: int, stop: int, rows: int
+        self, topic: Topic, partition: int, start: int, stop: int, rows: int, *, timed: bool = True
     ) -> Iterator[Batch] | None:
-        """As `read`, in batches of about so many rows, whose keys and values may be `PackedCells`;
-        None from a log that has no faster way than `read`.
+        """As `read`, in batches of about so many rows, whose keys and values may be `PackedCells`,
+        and whose times may be missing unless `timed`; None from a log that has no faster way.
         """
-        del topic, partition, start, stop, rows
+        del topic, partition, start, stop, rows, timed
         return None
 
     @abstractmethod

@@ -263,12 +263,13 @@ class KafkaLog(Log):
         return self._readers.read(topic, self.topic_name(topic), partition, range(start, stop))
 
     def read_packed(
-        self, topic: Topic, partition: int, start: int, stop: int, rows: int
+        self, topic: Topic, partition: int, start: int, stop: int, rows: int, *, timed: bool = True
     ) -> Iterator[Batch]:
-        """As `read`; what holds a message without a value comes as `read` gives it."""
+        """As `read`; what is near a message without a key or a value comes as `read` gives it."""
         self._refuse_range(topic, partition, start, stop)
         name = self.topic_name(topic)
-        return self._readers.read_packed(topic, name, partition, range(start, stop), rows)
+        within = range(start, stop)
+        return self._readers.read_packed(topic, name, partition, within, rows, timed=timed)
 
     def _refuse_range(self, topic: Topic, partition: int, start: int, stop: int) -> None:
         self._refuse_partition(topic, partition, self.partition_count(topic))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gc
-import sys
 import time
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
+from struct import pack
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -26,6 +27,8 @@ _PACKED_BYTES = 16 * 1024 * 1024
 # Packed at a time: few enough to be in the processor's cache still when they are freed.
 _CHUNK_MESSAGES = 2_000
 _MOMENT: Callable[[tuple[int, int]], int] = itemgetter(1)
+Made = Callable[[Sequence[Received]], Iterable[Batch]]
+"""Makes batches, if enough has come together, of messages of one partition."""
 
 
 def batch_of(topic: Topic, partition: int, messages: Sequence[Received]) -> Batch:
@@ -50,56 +53,64 @@ def _offsets(messages: Sequence[Received]) -> Sequence[int]:
 
 
 class Packing:
-    """A packed batch in the making, some messages at a time."""
+    """A packed batch in the making, some messages at a time.
 
-    def __init__(self, topic: Topic, partition: int) -> None:
+    Args:
+        topic: what the messages are of.
+        partition: its partition.
+        timed: whether their times are wanted: asking for them takes a tenth of the time.
+    """
+
+    def __init__(self, topic: Topic, partition: int, *, timed: bool) -> None:
         self._where = topic, partition
-        self._data: list[bytes] = []
-        self._sizes = array("q")
+        self._timed = timed
+        self._data: tuple[list[bytes], list[bytes]] = ([], [])
+        self._sizes: tuple[list[int], list[int]] = ([], [])
         self._timestamps: list[int] = []
         self._offsets: list[Sequence[int]] = []
         self.bytes = 0
 
     def __len__(self) -> int:
-        return len(self._sizes)
+        return len(self._sizes[0])
 
     def add(self, messages: Sequence[Received]) -> bool:
-        """Take messages in. False, and none of them is, where one has no value."""
-        keys, values = (list(map(cell, messages)) for cell in (Received.key, Received.value))
-        cells: list[Any] = [None] * (2 * len(messages))
-        cells[0::2], cells[1::2] = keys, values
+        """Take messages in. False, and none of them is, where one has no key or no value."""
+        columns: list[list[Any]] = [
+            list(map(cell, messages)) for cell in (Received.key, Received.value)
+        ]
         try:
-            lengths = array("i", map(len, cells))
+            sizes = [list(map(len, column)) for column in columns]
         except TypeError:
-            if None in values:
-                return False
-            cells[0::2] = [key or b"" for key in keys]
-            lengths = array("i", map(len, cells))
-            lengths[0::2] = array("i", [-1 if key is None else len(key) for key in keys])
-        if sys.byteorder == "little":  # the value's length is the lower half of a size
-            lengths[0::2], lengths[1::2] = lengths[1::2], lengths[0::2]
-        data = b"".join(cells)
-        self._data.append(data)
-        self._sizes.frombytes(lengths.tobytes())
-        self._timestamps += map(_MOMENT, map(Received.timestamp, messages))
+            return False
+        for i in range(2):
+            data = b"".join(columns[i])
+            self._data[i].append(data)
+            self._sizes[i].extend(sizes[i])
+            self.bytes += len(data)
+        if self._timed:
+            self._timestamps += map(_MOMENT, map(Received.timestamp, messages))
         self._offsets.append(_offsets(messages))
-        self.bytes += len(data)
         return True
 
     def batch(self) -> Batch:
         """What was taken in."""
-        both = Packed(b"".join((*self._data, bytes(PADDING))), self._sizes)
-        keys, values = PackedCells(both, key=True), PackedCells(both)
+        keys, values = map(_packed, self._data, self._sizes)
         offsets: Sequence[int] = range(self._offsets[0][0], self._offsets[-1][-1] + 1)
         if len(offsets) != len(self):
             offsets = list(chain.from_iterable(self._offsets))
         return Batch(*self._where, offsets, self._timestamps, keys, values)
 
 
+def _packed(data: list[bytes], sizes: list[int]) -> PackedCells:
+    numbers = array("q", pack(f"{len(sizes)}q", *sizes))  # much faster than from the list
+    return PackedCells(Packed(b"".join((*data, bytes(PADDING))), numbers))
+
+
 @contextmanager
 def uncollected() -> Generator[None]:
     """Without the garbage collector: messages hold no cycles, and it would look at each of them
-    again and again while many are received, for half of the time.
+    again and again while many are received, for half of the time. They are to be gone before it
+    comes back: it looks at all that were made meanwhile.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -108,6 +119,49 @@ def uncollected() -> Generator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A reader on its way through a range of one partition."""
+
+    cluster: Cluster
+    reader: Consumer
+    doing: str
+    count_max: int
+    made: Made
+
+    def receive(self, within: range) -> tuple[list[Batch], int]:
+        """What is made of the next messages, and the position behind them.
+
+        Kafka gives a reader neither the control records of transactions nor what was aborted, so
+        a range may end in offsets without messages. The word that the partition ends, which
+        comes as an error with the position, leads over those.
+        """
+        self.cluster.complaint = None
+        deadline_s = time.monotonic() + self.cluster.timeout_s
+        while (refusal := self.cluster.refusal) is None and time.monotonic() < deadline_s:
+            if (first := self.reader.poll(0.1)) is None:
+                continue
+            batches, position = self._take(first, within)
+            if position > within.start:  # else a new leader does not know the end yet
+                return batches, position
+        raise self.cluster.failure(refusal or self.cluster.silence(), self.doing)
+
+    @uncollected()
+    def _take(self, first: Received, within: range) -> tuple[list[Batch], int]:
+        more = min(len(within), self.count_max) - 1
+        messages = [first, *(self.reader.consume(more, FILL_S) if more else ())]
+        last = messages[-1]
+        position = (last.offset() or 0) + (1 if last.error() is None else 0)
+        if any(map(Received.error, messages)):
+            for message in messages:
+                if (error := message.error()) and error.name() != "_PARTITION_EOF":
+                    raise self.cluster.failure(error, self.doing)
+            messages = [message for message in messages if message.error() is None]
+        if position > within.stop:  # the messages before it are fewer than its offsets
+            messages = messages[: bisect_left(_offsets(messages), within.stop)]
+        return list(self.made(messages)) if messages else [], position
 
 
 class Readers:
@@ -119,29 +173,36 @@ class Readers:
 
     def read(self, topic: Topic, name: str, partition: int, within: range) -> Iterator[Batch]:
         """The messages of a range that is known to be there; the topic's full name is `name`."""
-        for messages in self._messages(name, partition, within, BATCH_MESSAGES_MAX):
+
+        def made(messages: Sequence[Received]) -> Iterator[Batch]:
             yield batch_of(topic, partition, messages)
 
+        return self._read(name, partition, within, BATCH_MESSAGES_MAX, made)
+
     def read_packed(
-        self, topic: Topic, name: str, partition: int, within: range, rows: int
+        self, topic: Topic, name: str, partition: int, within: range, rows: int, *, timed: bool
     ) -> Iterator[Batch]:
         """As `read`, packed, in batches of about so many rows."""
-        packing, count = Packing(topic, partition), min(rows, _CHUNK_MESSAGES)
-        for messages in self._messages(name, partition, within, count):
+        packing = Packing(topic, partition, timed=timed)
+
+        def made(messages: Sequence[Received]) -> Iterator[Batch]:
+            nonlocal packing
             packed = packing.add(messages)
             full = len(packing) >= rows or packing.bytes >= _PACKED_BYTES
             if len(packing) and (full or not packed):
                 yield packing.batch()
-                packing = Packing(topic, partition)
+                packing = Packing(topic, partition, timed=timed)
             if not packed:
                 yield batch_of(topic, partition, messages)
+
+        yield from self._read(name, partition, within, min(rows, _CHUNK_MESSAGES), made)
         if len(packing):
             yield packing.batch()
 
-    def _messages(
-        self, name: str, partition: int, within: range, count_max: int
-    ) -> Iterator[list[Received]]:
-        """The messages of a range, at most so many at a time and never none."""
+    def _read(
+        self, name: str, partition: int, within: range, count_max: int, made: Made
+    ) -> Iterator[Batch]:
+        """What is made of the messages of a range, at most so many at a time and never none."""
         if not within:
             return
         start, stop = within.start, within.stop
@@ -150,13 +211,10 @@ class Readers:
             self._meet(reader, name)
             reader.assign([TopicPartition(name, partition, start)])
             doing = f"read {name} partition {partition}"
+            reading = _Reading(self._cluster, reader, doing, count_max, made)
             while start < stop:
-                count = min(stop - start, count_max)
-                messages, start = self._receive(reader, count, stop, doing)
-                if start > stop:  # the messages before `stop` are fewer than its offsets
-                    messages = messages[: bisect_left(_offsets(messages), stop)]
-                if messages:
-                    yield messages
+                batches, start = reading.receive(range(start, stop))
+                yield from batches
             reader.unassign()
         except BaseException:  # also when the caller stops early: it may be prefetching
             reader.close()
@@ -185,30 +243,3 @@ class Readers:
             reader.list_topics(name, self._cluster.timeout_s)
         except KafkaException as error:
             raise self._cluster.failure(error.args[0], f"look up {name}") from error
-
-    def _receive(
-        self, reader: Consumer, count: int, stop: int, doing: str
-    ) -> tuple[list[Received], int]:
-        """At most `count` next messages, and the position behind them.
-
-        Kafka gives a reader neither the control records of transactions nor what was aborted, so
-        a range may end in offsets without messages. The word that the partition ends, which
-        comes as an error with the position, leads over those.
-        """
-        self._cluster.complaint = None
-        deadline_s = time.monotonic() + self._cluster.timeout_s
-        while (refusal := self._cluster.refusal) is None and time.monotonic() < deadline_s:
-            if (first := reader.poll(0.1)) is None:
-                continue
-            with uncollected():
-                messages = [first, *(reader.consume(count - 1, FILL_S) if count > 1 else ())]
-            last = messages[-1]
-            position = (last.offset() or 0) + (1 if last.error() is None else 0)
-            if any(map(Received.error, messages)):
-                for message in messages:
-                    if (error := message.error()) and error.name() != "_PARTITION_EOF":
-                        raise self._cluster.failure(error, doing)
-                messages = [message for message in messages if message.error() is None]
-            if messages or position >= stop:  # else a new leader does not know the end yet
-                return messages, position
-        raise self._cluster.failure(refusal or self._cluster.silence(), doing)

@@ -145,9 +145,10 @@ class SqliteLog(Log):
         return self._batches(part, start, stop, 0)
 
     def read_packed(
-        self, topic: Topic, partition: int, start: int, stop: int, rows: int
+        self, topic: Topic, partition: int, start: int, stop: int, rows: int, *, timed: bool = True
     ) -> Iterator[Batch]:
-        """As `read`; what is large, or not plain, comes as `read` gives it."""
+        """As `read`; what is large, or not plain, comes as `read` gives it. Times cost nothing."""
+        del timed
         part = self._range(topic, partition, start, stop)
         return self._batches(part, start, stop, rows)
 

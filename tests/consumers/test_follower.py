@@ -50,7 +50,7 @@ class Memory:
     missing: frozenset[int] = frozenset()
     """Offsets that the log skips, as Kafka may."""
 
-    def read_packed(self, *_: object) -> None:
+    def read_packed(self, *_: object, **__: object) -> None:
         """There is no faster way than `read`."""
 
     def read(self, topic: Topic, partition: int, start: int, stop: int) -> Iterator[Batch]:

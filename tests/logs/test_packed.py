@@ -64,10 +64,10 @@ def test_any_messages(
 
 
 @given(
-    st.lists(st.tuples(st.none() | cells, cells, st.integers(1, 3)), min_size=1, max_size=12),
+    st.lists(st.tuples(cells, cells, st.integers(1, 3)), min_size=1, max_size=12),
     st.integers(1, 5),
 )
-def test_messages_of_kafka(given: list[tuple[bytes | None, bytes, int]], size: int):
+def test_messages_of_kafka(given: list[tuple[bytes, bytes, int]], size: int):
     """Taken in some at a time, with offsets between them that hold no message."""
     messages: list[Received] = []
     offset = 7
@@ -75,23 +75,27 @@ def test_messages_of_kafka(given: list[tuple[bytes | None, bytes, int]], size: i
         offset += step
         when = (1, NOON - offset)
         messages.append(Received("t", offset=offset, key=key, value=value, timestamp=when))
-    packing = Packing(LABELS, 1)
+    packing, untimed = Packing(LABELS, 1, timed=True), Packing(LABELS, 1, timed=False)
     for first in range(0, len(messages), size):
         assert packing.add(messages[first : first + size])
+        assert untimed.add(messages[first : first + size])
     batch, plain = packing.batch(), batch_of(LABELS, 1, messages)
+    assert isinstance(batch.keys, PackedCells)
     assert isinstance(batch.values, PackedCells)
+    assert list(untimed.batch().values) == list(batch.values)
     assert (batch.topic, batch.partition, len(batch)) == (LABELS, 1, len(plain))
     assert rows([batch]) == rows([plain])
 
 
-def test_message_without_value_is_not_packed():
-    """Kafka can store one, and packed it would be an empty value: it is left out, with those that
-    came with it.
+@pytest.mark.parametrize(("key", "value"), [(b"k", None), (None, b"v"), (None, None)])
+def test_message_without_key_or_value_is_not_packed(key: bytes | None, value: bytes | None):
+    """Kafka can store one, and packed it would be an empty string: it is left out, with those
+    that came with it.
     """
-    whole, without = (Received("t", offset=5, key=b"k", value=value) for value in (b"v", None))
-    packing = Packing(LABELS, 0)
+    whole = Received("t", offset=5, key=b"k", value=b"v")
+    packing = Packing(LABELS, 0, timed=False)
     assert packing.add([whole])
-    assert not packing.add([whole, without])
+    assert not packing.add([whole, Received("t", offset=6, key=key, value=value)])
     assert list(packing.batch().values) == [b"v"]
 
 
