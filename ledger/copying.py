@@ -192,10 +192,13 @@ class _Copying:
         ]
 
     def _cut_above(self, labels: tuple[int, ...]) -> tuple[int, ...]:
-        """The least cut at or above these label offsets, in the copy."""
-        return self.cuts[
-            min((cut for cut in self.cuts if all(map(int.__ge__, cut, labels))), key=sum)
-        ]
+        """The least cut at or above these label offsets, in the copy; beyond the end of the log,
+        where a foreign writer may have put a frame, stays beyond it.
+        """
+        above = [cut for cut in self.cuts if all(map(int.__ge__, cut, labels))]
+        if above:
+            return self.cuts[min(above, key=sum)]
+        return tuple(end + 1 for end in self.written)
 
     def _flush(self, batch: list[Message]) -> None:
         if batch:

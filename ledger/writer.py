@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from ledger import positions
 from ledger.clock import new_id, now
-from ledger.core.events import Event, RolledBack, VersionTagged
+from ledger.core.events import Event, PatchDecided, PatchProposed, RolledBack, VersionTagged
 from ledger.core.outcome import Outcome
 from ledger.core.position import Position
 from ledger.dataset import Dataset, topic_of
@@ -122,7 +122,7 @@ class Writer:
             else:
                 _refuse_foreign(given, self._dataset.partitions)
                 event = admit(given, stamps)
-            if there and isinstance(event, VersionTagged | RolledBack):
+            if there:
                 _refuse_beyond(event, stamps.position)
             return event
 
@@ -150,10 +150,21 @@ def _refuse_foreign(fields: Mapping[str, Any], partitions: int) -> None:
             )
 
 
-def _refuse_beyond(event: VersionTagged | RolledBack, end: Position) -> None:
+def _refuse_beyond(event: Event, end: Position) -> None:
     """Refuse to name what is not there yet: what it would mean depended on what comes."""
-    tagged = isinstance(event, VersionTagged)
-    named = {"position": event.position} if tagged else {"to": event.to, "at": event.at}
+    named: dict[str, Position] = {}
+    match event:
+        case VersionTagged():
+            named = {"position": event.position}
+        case RolledBack():
+            named = {"to": event.to, "at": event.at}
+        case PatchProposed():
+            named = {"at": Position(event.at, end.governance)}
+        case PatchDecided():
+            heads = {"start": event.start, "at": event.at}
+            named = {name: Position(labels, end.governance) for name, labels in heads.items()}
+        case _:
+            pass
     for name, position in named.items():
         if not position.within(end):
             raise InvalidRequest(

@@ -44,7 +44,14 @@ from ledger.patches.opening import (
     state_for,
 )
 from ledger.patches.problems import Problems
-from ledger.patches.settling import close, missing, refuse_unsound, undisturbed
+from ledger.patches.settling import (
+    close,
+    missing,
+    refuse_overtaken,
+    refuse_unsound,
+    refuse_void,
+    undisturbed,
+)
 from ledger.patches.standing import SETTLING, Standing, settlement_void, standings
 from ledger.patches.voting import ballot, refuse_idle
 from ledger.positions import ends
@@ -195,13 +202,15 @@ class Patches:
 
         Raises:
             InvalidRequest: it can't be settled so, or the actor can add nothing to it; nothing
-                was appended.
+                was appended. Or somebody else decided the same patch otherwise in that moment:
+                what is appended then changes nothing.
         """
         patch = self.get(patch_id)
         standing = self.standing(patch_id)
         if patch.settlement is not None:
             return self._again(standing, decision)
         self.refuse_reviewer(patch.event.actor, actor)
+        refuse_void(self._book.governance, patch)
         refuse_unsound(standing, decision, skip_stale=skip_stale)
         before = self._book.dataset.log.ends(Topic.LABELS)
         cast = ballot(standing, decision, actor, rationale, now())
@@ -209,6 +218,7 @@ class Patches:
         self._append(cast.votes, f"{patch_id!r} stays open; settle it again")
         if cast.held or not undisturbed(self._book, standing, len(cast.votes)):
             standing = self.standing(patch_id)
+            refuse_overtaken(standing, decision)
         if not standing.open:
             close(self._book, standing, decision, before, actor=actor, rationale=rationale)
         waits = missing(standing, decision, cast.held)
@@ -240,8 +250,10 @@ class Patches:
         """Refuse who may not settle a patch of this proposer.
 
         Raises:
-            InvalidRequest: it is the proposer, or somebody without the role.
+            InvalidRequest: it is the proposer, nobody, or somebody without the role.
         """
+        if not actor:
+            raise InvalidRequest("nobody decides on the patch: name a second person")
         if actor == proposer:
             raise InvalidRequest(f"{actor!r} proposed the patch: a second person decides")
         if not self._book.governance.contract.may_review(actor):

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from ledger.core.canonical import derived_id
 from ledger.core.events import PatchDecided, Settlement
 from ledger.core.fold import Correction
+from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
+from ledger.core.register import Patch
 from ledger.errors import InvalidRequest
 from ledger.ledger import Ledger
 from ledger.logs.base import Topic
 from ledger.patches.edit import digest, edit_of
-from ledger.patches.standing import CONFLICT, OPEN, Standing
+from ledger.patches.standing import CONFLICT, OPEN, Standing, frame_void
 
 _NAMED_MAX = 20
 
@@ -50,6 +52,37 @@ def refuse_unsound(standing: Standing, decision: Settlement, *, skip_stale: bool
             f"{len(bad)} of the {found} corrections of patch {frame.patch_id!r} can't be applied "
             f"any more: {_named(standing, bad)}. Nothing was decided; apply the others with "
             "--skip-stale (skip_stale=True), or reject the patch and propose it anew"
+        )
+
+
+def refuse_void(governance: Governance, patch: Patch) -> None:
+    """Refuse to settle what a rollback took back, its proposals included.
+
+    Raises:
+        InvalidRequest: it did.
+    """
+    if frame_void(governance, patch):
+        raise InvalidRequest(
+            f"patch {patch.event.patch_id!r} was rolled back: propose it again, under its next id"
+        )
+
+
+def refuse_overtaken(standing: Standing, decision: Settlement) -> None:
+    """Refuse to close a frame as the opposite of what became of it: others voted faster.
+
+    Args:
+        standing: the patch after the votes.
+        decision: what they were.
+
+    Raises:
+        InvalidRequest: nothing is left of the decision.
+    """
+    opposite = Outcome.KEPT if decision == "accept" else Outcome.APPLIED
+    if {each.status for each in standing.corrections} == {opposite}:
+        raise InvalidRequest(
+            f"somebody else was faster: every correction of patch "
+            f"{standing.patch.event.patch_id!r} is {opposite.value} by now, and {decision} "
+            "changes nothing of it"
         )
 
 
@@ -123,6 +156,9 @@ def close(
         before: the label heads before this call's votes.
         actor: who settled it.
         rationale: why.
+
+    Raises:
+        InvalidRequest: somebody else closed it otherwise in that moment.
     """
     patch_id = standing.patch.event.patch_id
     positions = [each.labels for each in book.governance.named]
@@ -147,3 +183,9 @@ def close(
         faster = book.governance.register.patches[patch_id].settlement  # somebody else's
         if faster is None:
             raise
+        if faster.decision != decision:
+            counts = ", ".join(f"{name} {count}" for name, count in standing.counts().items())
+            raise InvalidRequest(
+                f"{faster.actor!r} was faster: patch {patch_id!r} is settled as {faster.decision} "
+                f"({counts})"
+            ) from None

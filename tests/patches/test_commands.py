@@ -109,6 +109,7 @@ def test_proposed_and_applied_in_one_go(book: Errata, file: Path) -> None:
     end = book.position()
     told = book.refused("patch", "propose", file, "--approved-by", "ann")
     assert "a second person decides" in told
+    assert "nobody decides" in book.refused("patch", "propose", file, "--approved-by", "")
     assert book.position() == end
     said = book("patch", "propose", file, "--approved-by", "bob", "--json").json
     assert (said["decided"], said["counts"]) == (True, {"applied": 2})

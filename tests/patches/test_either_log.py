@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from ledger import InvalidRequest, Ledger
+from ledger.clock import milliseconds, now
 from ledger.copying import copy
+from ledger.core.events import PatchDecided
+from ledger.logs.base import Message, Topic
 from ledger.patches import Edit, Patches
 from tests.patches.material import animals, flips, here, labels, policy
 
@@ -108,3 +111,37 @@ def test_the_midst_of_a_patch_is_none_in_a_copy(tmp_path: Path) -> None:
         assert Patches(other).in_progress(end) == []
         with pytest.raises(InvalidRequest, match="in the midst of a patch"):
             other.govern({"type": "VersionTagged", "name": "v", "position": middle, "actor": "ann"})
+
+
+def test_a_frame_beyond_the_end_of_the_log(tmp_path: Path) -> None:
+    """It would forbid every version from then on: our writer refuses it; a copy of what a foreign
+    one wrote keeps it where it is.
+    """
+    with (
+        animals(here(tmp_path, "source"), 3) as source,
+        Ledger.create(**here(tmp_path, "copy"), partitions=2) as other,
+    ):
+        patch_id = Patches(source).propose(flips("a"), actor="ann")
+        fields = {"type": "PatchDecided", "patch_id": patch_id, "decision": "accept"}
+        for beyond in ({"start": [0, 0, 0], "at": [99] * 3}, {"start": [99] * 3}):
+            with pytest.raises(InvalidRequest, match="is beyond the end of the log"):
+                source.append([{**fields, "actor": "bob", **beyond}])
+        opened = {"type": "PatchProposed", "patch_id": "p", "sha256": "0" * 64, "count": 1}
+        with pytest.raises(InvalidRequest, match="is beyond the end of the log"):
+            source.append([{**opened, "at": [99] * 3, "actor": "ann"}])
+        decided = PatchDecided(
+            event_id="d",
+            actor="bob",
+            occurred_at=now(),
+            contract_version=1,
+            patch_id=patch_id,
+            decision="accept",
+            start=(0, 0, 0),
+            at=(99, 99, 99),
+        )
+        value = source.dataset.codec.encode(decided)
+        message = Message(0, None, value, milliseconds(now()))
+        source.dataset.log.append(Topic.GOVERNANCE, [message])
+        copy(source.dataset, other.dataset)
+        for book in (source, other):
+            assert book.governance.cuts(book.resolve()) == [patch_id]

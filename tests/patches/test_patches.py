@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ledger import InvalidRequest, Ledger, Outcome
-from ledger.core.events import Geometry
+from ledger.core.events import Geometry, Settlement
 from ledger.patches import BadPatch, Edit, Patches, digest
 from ledger.writer import Appended, Given
 from tests.events import item, schema
@@ -325,6 +325,36 @@ def test_somebody_else_speaks_while_votes_are_cast(
     assert labels(book)["b"] == "cow"
 
 
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize(("first", "second"), [("accept", "keep"), ("keep", "accept")])
+def test_somebody_else_decides_otherwise_while_votes_are_cast(
+    book: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    first: Settlement,
+    second: Settlement,
+    closed: bool,
+) -> None:
+    """Who was slower is told, and the frame never says the opposite of what became of the patch."""
+    patches, append_all = Patches(book), book.append_all
+    patch_id = patches.propose(flips("a", "b"), actor="ann")
+
+    def slowly(events: Iterable[Given]) -> Appended:
+        monkeypatch.undo()
+        if closed:
+            patches.settle(patch_id, first, actor="max")
+        for each in patches.standing(patch_id).open:
+            book.review(each.proposal.correction_id, first, actor="max")
+        return append_all(events)
+
+    monkeypatch.setattr(book, "append_all", slowly)
+    with pytest.raises(InvalidRequest, match="was faster: "):
+        patches.settle(patch_id, second, actor="bob")
+    became = "applied" if first == "accept" else "kept"
+    assert patches.standing(patch_id).counts() == {became: 2}
+    settlement = patches.get(patch_id).settlement
+    assert (settlement.decision if settlement else None) == (first if closed else None)
+
+
 def test_the_same_twice_changes_nothing(book: Ledger) -> None:
     """Proposing and applying again append nothing, and answer the same."""
     patches = Patches(book)
@@ -363,6 +393,11 @@ def test_a_patch_that_was_rolled_back_is_proposed_again(book: Ledger) -> None:
     third = patches.propose(flips("a", "b"), actor="ann")
     assert third == f"{first}-3"
     assert statuses(book, second) == {}
+    before = size(book)
+    for decision in ("accept", "keep"):
+        with pytest.raises(InvalidRequest, match="was rolled back: propose it again, under its"):
+            patches.settle(second, decision, actor="bob")
+    assert size(book) == before
     assert patches.settle(third, "accept", actor="bob").decided
     assert labels(book)["a"] == "dog"
 
