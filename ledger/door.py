@@ -9,6 +9,7 @@ left out, so that its lines can be appended again.
 from __future__ import annotations
 
 import json
+import unicodedata
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ from ledger.errors import InvalidRequest
 COORDINATES = frozenset({"topic", "partition", "offset", "timestamp", "outcome"})
 
 _SHOWN_MAX = 80
+_PEOPLE = ("actor", "approved_by", "reviewer")
 _STRICT = ConfigDict(extra="forbid", strict=True)
 for _type in (*EVENT_TYPES.values(), Geometry, Position, ClassAdded):
     with_config(_STRICT)(_type)
@@ -138,7 +140,15 @@ def admit(fields: Mapping[str, Any], stamps: Stamps) -> Event:
 
 def _unwise(event: Event, given: Mapping[str, Any]) -> str | None:
     """What the log could hold and no author can mean."""
+    for field in _PEOPLE:
+        wrong = misspelt(getattr(event, field, None) or "")
+        if wrong is not None:
+            return f"{field} {wrong}"
     if isinstance(event, PolicyChanged):
+        for role, actors in (event.roles or {}).items():
+            wrong = next(filter(None, map(misspelt, actors)), None)
+            if wrong is not None:
+                return f"roles: {role} names one that {wrong}"
         unknown = sorted((event.roles or {}).keys() - set(ROLES))
         if unknown:
             return f"roles names {unknown[0]!r}; the roles are {', '.join(ROLES)}"
@@ -146,6 +156,18 @@ def _unwise(event: Event, given: Mapping[str, Any]) -> str | None:
         for key, value in given.get("attributes", {}).items():
             if isinstance(value, int) and value != event.attributes[key]:
                 return f"attributes[{key!r}] is {value}, which a 64-bit float cannot hold exactly"
+    return None
+
+
+def misspelt(name: str) -> str | None:
+    """Why a person's name is no proper spelling. Names are compared as they are: `ann` with a space
+    behind would be a second person, who approves what ann does.
+    """
+    ends = name[:1] + name[-1:]
+    if name != name.strip() or not ends.isprintable():
+        return f"is {name!r}, which begins or ends with what can't be seen"
+    if not name.isascii() and unicodedata.normalize("NFC", name) != name:
+        return f"is {name!r}, whose letters are put together of parts: write it in Unicode's NFC"
     return None
 
 

@@ -292,9 +292,7 @@ def _print_labels(seen: Preview) -> None:
     rows: list[tuple[str, ...]] = []
     for name, each in fields["classes"].items():
         here = [each["by_split"].get(split, {"before": 0, "after": 0}) for split in splits]
-        gone = "" if name in seen.contract.classes else " (gone)"
-        new = "" if name in seen.before.classes else " (new)"
-        rows.append((name + gone + new, *map(_before_after, [each, *here])))
+        rows.append((name + _became(seen, name), *map(_before_after, [each, *here])))
     print_table(rows, ["class", "items", *(split or "no split" for split in splits)])
     unmatched = seen.unmatched
     if unmatched:
@@ -312,6 +310,17 @@ def _print_labels(seen: Preview) -> None:
         click.echo()
         print_line("to compare with what was measured before:")
         print_line(json.dumps(seen.remap.as_dict(), ensure_ascii=False))
+
+
+def _became(seen: Preview, name: str) -> str:
+    """What a change does to a class itself, to be told behind its name."""
+    before, after = seen.before.classes.get(name), seen.contract.classes.get(name)
+    if after is None:
+        return " (gone)"
+    was = before is not None and before.deprecated
+    if was != after.deprecated:
+        return " (no longer deprecated)" if was else " (deprecated)"
+    return "" if before else " (new)"
 
 
 def _before_after(counts: Mapping[str, int]) -> str:

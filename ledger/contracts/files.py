@@ -144,6 +144,8 @@ def _joined(key: str, before: Any, more: Any) -> Any:
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str) or not value:
         raise _WrongError(f"{what} is {json.dumps(value)[:80]}: give a name in quotes")
+    if not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value):
+        raise _WrongError(f"{what} is {json.dumps(value)[:80]}: a lone surrogate is no text")
     return value
 
 

@@ -6,20 +6,18 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from ledger.codec import plain
 from ledger.core.contract import Contract, Label, Unresolved
-from ledger.core.events import Attributes, CorrectionProposed, Geometry, record_of
+from ledger.core.events import Attributes, Geometry, record_of
 from ledger.core.fold import Item, PartitionFold, Record, attributes_of
 from ledger.core.partitioner import partition_of
 from ledger.history import label_text
-from ledger.patches.edit import Edit
+from ledger.patches.edit import Edit, as_proposal
 from ledger.replay import State
 
 _CLASSES_SHOWN_MAX = 10
-_NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,7 @@ def fault(state: State, edit: Edit, version: int, where: str) -> str | None:
     if edit.to_label is not None and not contract.takes(edit.to_label):
         return _no_class(contract, edit.to_label)
     fold, record, item = _found(state, edit)
-    if fold.agreed(record, _proposal(edit, version)) is not None:
+    if fold.agreed(record, as_proposal(edit, version)) is not None:
         return _split_since(state, edit, item, version, where)
     if item is None:
         return f"expected an item that is {edit.from_label!r}, found none of this id at {where}"
@@ -118,7 +116,7 @@ def in_effect(state: State, edits: Sequence[Edit], version: int) -> bool:
         shape = edit.to_geometry
         after = Edit(edit.item_id, edit.to_label, edit.to_label, shape, shape)
         fold, record, item = _found(state, edit)
-        if item is None or fold.agreed(record, _proposal(after, version)) is None:
+        if item is None or fold.agreed(record, as_proposal(after, version)) is None:
             return False
     return True
 
@@ -170,20 +168,3 @@ def _quoted(label: Label) -> str:
 
 def _shape(geometry: Geometry | None) -> str:
     return "none" if geometry is None else json.dumps(plain(geometry))
-
-
-def _proposal(edit: Edit, version: int) -> CorrectionProposed:
-    """The edit as the fold compares it with an item."""
-    return CorrectionProposed(
-        event_id="",
-        actor="",
-        occurred_at=_NO_TIME,
-        contract_version=version,
-        correction_id="",
-        item_id=edit.item_id,
-        record_id=record_of(edit.item_id),
-        from_label=edit.from_label,
-        to_label=edit.to_label,
-        from_geometry=edit.from_geometry,
-        to_geometry=edit.to_geometry,
-    )

@@ -85,7 +85,7 @@ def broken(edit: Edit) -> str | None:
         return "expected `to_geometry` beside `from_geometry`, found none; leave both out"
     if edit.from_label == edit.to_label and edit.to_geometry == edit.from_geometry:
         return f"expected another class in `to`, found {edit.to_label!r} in both: nothing changes"
-    rule = problem(_alone(edit))
+    rule = problem(as_proposal(edit))
     if rule is not None:
         return rule.replace("from_label", "from").replace("to_label", "to")
     size = sum(len(text.encode()) for text in (edit.item_id, edit.reason or ""))
@@ -96,13 +96,15 @@ def broken(edit: Edit) -> str | None:
     return None
 
 
-def _alone(edit: Edit) -> CorrectionProposed:
-    """The edit as a proposal of nobody, to be held against what every event must satisfy."""
+def as_proposal(edit: Edit, version: int = 0) -> CorrectionProposed:
+    """The edit as a proposal of nobody, which names classes as a contract version does: to be held
+    against what every event must satisfy, or against an item as the fold does it.
+    """
     return CorrectionProposed(
         event_id="-",
         actor="-",
         occurred_at=_NO_TIME,
-        contract_version=0,
+        contract_version=version,
         correction_id="-",
         item_id=edit.item_id,
         record_id=record_of(edit.item_id),

@@ -29,6 +29,7 @@ from ledger.core.events import (
 )
 from ledger.core.position import Position
 from ledger.core.register import Patch
+from ledger.door import misspelt
 from ledger.errors import InvalidRequest, LogUnavailable
 from ledger.ledger import Ledger
 from ledger.logs.base import Topic
@@ -254,6 +255,9 @@ class Patches:
         """
         if not actor:
             raise InvalidRequest("nobody decides on the patch: name a second person")
+        wrong = misspelt(actor)
+        if wrong is not None:
+            raise InvalidRequest(f"the second person {wrong}")
         if actor == proposer:
             raise InvalidRequest(f"{actor!r} proposed the patch: a second person decides")
         if not self._book.governance.contract.may_review(actor):

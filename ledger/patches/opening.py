@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from ledger.dataset import Dataset
 from ledger.errors import InvalidRequest
 from ledger.ledger import Ledger
 from ledger.patches.checking import fault, in_effect
-from ledger.patches.edit import Edit, broken, by_id, digest
+from ledger.patches.edit import Edit, as_proposal, broken, by_id, digest
 from ledger.patches.problems import Problems
 from ledger.patches.standing import frame_void, settlement_void
 from ledger.patches.voting import foretell
@@ -209,19 +209,12 @@ def proposals_of(
     """The proposals that are not on the log yet."""
     patch_id = made.name.patch_id
     return [
-        CorrectionProposed(
+        replace(
+            as_proposal(edit, made.version),
             event_id=derived_id(patch_id, "proposal", edit.item_id),
             actor=actor,
             occurred_at=occurred_at,
-            contract_version=made.version,
             correction_id=correction_id(patch_id, edit.item_id),
-            item_id=edit.item_id,
-            record_id=record_of(edit.item_id),
-            from_label=edit.from_label,
-            to_label=edit.to_label,
-            from_geometry=edit.from_geometry,
-            to_geometry=edit.to_geometry,
-            reason=edit.reason,
             source=source,
             patch_id=patch_id,
             based_on=made.based_on,

@@ -232,6 +232,10 @@ def test_a_change_takes_two_people_and_the_role(book: Book) -> None:
     for approved_by in ("", "ann"):
         with pytest.raises(InvalidRequest, match="takes two people"):
             desk.apply(change, actor="ann", approved_by=approved_by)
+    with pytest.raises(InvalidRequest, match="begins or ends with what can't be seen"):
+        desk.apply(change, actor="ann", approved_by="ann ")
+    with pytest.raises(InvalidRequest, match="admin names one that is 'ann '"):
+        desk.preview(change_of([("roles", {"roles": {"admin": ["ann", "ann "]}})]))
     roles = change_of([("roles", {"roles": {"admin": ["ann", "bob"], "reviewer": ["eve"]}})])
     desk.apply(roles, actor="ann", approved_by="bob")
     before = book.ledger.resolve()

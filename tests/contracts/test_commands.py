@@ -87,6 +87,16 @@ def test_what_is_refused_leaves_no_trace(pictures: Errata) -> None:
     assert pictures.labels() == {"a": "dog", "b": "pet", "c": "pet", "d#1": "dog"}
 
 
+def test_a_dry_run_marks_what_becomes_of_a_class(pictures: Errata) -> None:
+    """Items show neither that a class is deprecated nor that it no longer is."""
+    apply = ("contract", "apply", "change.json")
+    pictures.write("change.json", '{"deprecate": ["cat"]}')
+    assert "cat (deprecated)" in pictures(*apply, "--dry-run").out
+    pictures(*apply, "--approved-by", "bob")
+    pictures.write("change.json", '{"add": ["cat"]}')
+    assert "cat (no longer deprecated)" in pictures(*apply, "--dry-run").out
+
+
 def test_policy_show_history_and_diff(pictures: Errata) -> None:
     """A policy file in, and everything about the contract out."""
     policy = {

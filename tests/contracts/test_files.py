@@ -51,6 +51,8 @@ WRONG = [
     ('{"add": ["a", "a"]}', "add names 'a' twice"),
     ('{"add": [{"name": "a", "colour": "red"}]}', "add has 'colour'"),
     ('{"add": [{"meaning": "a"}]}', "add of a class is null"),
+    ('{"add": [{"name": "a", "meaning": "\\ud800"}]}', 'add meaning is "\\ud800": a lone'),
+    ('{"rename": {"\\ud800": "b"}}', "rename of a class is"),
     ('{"approvals_required": 0}', "approvals_required is 0"),
     ('{"approvals_required": true}', "approvals_required is true"),
     ('{"thresholds": {"agreement_min": "high"}}', "thresholds of 'agreement_min' is"),

@@ -219,6 +219,8 @@ def test_a_second_person_decides(book: Ledger) -> None:
             patches.settle(patch_id, decision, actor="ann")
         with pytest.raises(InvalidRequest, match="gives 'eve' no role"):
             patches.settle(patch_id, decision, actor="eve")
+    with pytest.raises(InvalidRequest, match="second person is 'ann ', which begins or ends with"):
+        patches.settle(patch_id, "accept", actor="ann ")
     assert size(book) == before
     assert patches.settle(patch_id, "accept", actor="bob").decided
 
