@@ -94,7 +94,10 @@ def _csv(text: str, remap: Remap, column: str | None, side: Side | None) -> str:
     csv.field_size_limit(2**31 - 1)
     rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     header = rows[0] if rows else []
-    at = header.index(_column(column, header))
+    name = _column(column, header)
+    if header.count(name) > 1:
+        raise InvalidRequest(f"the header names {header.count(name)} columns {name!r}: rename one")
+    at = header.index(name)
     for number, row in enumerate(rows):
         if len(row) != len(header):
             raise InvalidRequest(f"row {number + 1} has {len(row)} cells; the header {len(header)}")
@@ -115,6 +118,7 @@ def _jsonl(text: str, remap: Remap, column: str | None, side: Side | None) -> st
         if line.strip():
             try:
                 rows.append(read_line(line))
+                _line(rows[-1])
             except InvalidRequest as error:
                 raise InvalidRequest(f"line {number}: {error}") from error
     name = _column(column, [*rows[0]] if rows else [])
@@ -124,7 +128,19 @@ def _jsonl(text: str, remap: Remap, column: str | None, side: Side | None) -> st
             raise InvalidRequest(f"{name} is {json.dumps(row[name])[:80]}, which names no class")
     for row, label in zip(given, remap.apply([row[name] for row in given], side), strict=True):
         row[name] = label
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(map(_line, rows))
+
+
+def _line(row: dict[str, Any]) -> str:
+    """The row as it is written, if that is JSON in UTF-8: what was read may hold `1e999`."""
+    try:
+        line = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+        line.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest("it holds a lone surrogate, which is no text") from error
+    except ValueError as error:
+        raise InvalidRequest("it holds a number too large to be read") from error
+    return line
 
 
 def _column(asked: str | None, there: list[str]) -> str:

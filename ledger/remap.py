@@ -108,7 +108,7 @@ def _about_classes(common: Iterable[Bond]) -> Iterator[str]:
     """What happened to each class that is not simply there in both; of very many alike, a few."""
     told = Counter[tuple[bool, bool]]()
     for bond in common:
-        if bond.old == bond.new:
+        if bond.old == bond.new and bond.one_to_one:
             continue
         kind = len(bond.old) == 1, len(bond.new) == 1
         told[kind] += 1

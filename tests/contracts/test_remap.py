@@ -149,11 +149,17 @@ def test_a_contract_that_a_rollback_took_back(book: Book) -> None:
     base = book.tag("v1")
     book.change(split=SPLIT)
     book.tag("v2")
-    book.ledger.rollback(base, actor="ann", reason="no")
+    book.ledger.rollback(base, actor="ann", approved_by="bob", reason="no")
     found = compare(book.ledger, "v2")
     assert found.verdict == "fair_after_remap"
     assert found.remap == Remap({}, {"dog": ("dog_small", "dog_large")})
     assert "a rollback took it back" in found.reasons[0]
+    book.change(split=SPLIT)
+    again = compare(book.ledger, "v2")
+    assert again.verdict == "fair_after_remap"
+    assert list(again.remap.aggregate_for_new) == ["dog_small+dog_large"]
+    assert "crosswise: count all of them together as 'dog_small+dog_large'" in again.reasons[1]
+    assert "the classes are the same" not in again.reasons
 
 
 def test_without_a_class_of_both_nothing_compares(book: Book) -> None:
@@ -162,11 +168,11 @@ def test_without_a_class_of_both_nothing_compares(book: Book) -> None:
     book.change("cat")
     book.items({"a": "cat"})
     book.tag("v1")
-    book.ledger.rollback(start.text(), actor="ann", reason="no")
+    book.ledger.rollback(start.text(), actor="ann", approved_by="bob", reason="no")
     book.change("chat")
     found = compare(book.ledger, "v1")
     assert (found.verdict, found.changed_by_split) == ("not_fair", {"": 1})
-    book.ledger.rollback(start.text(), actor="ann", reason="no")
+    book.ledger.rollback(start.text(), actor="ann", approved_by="bob", reason="no")
     book.change("cat")
     book.items({"a": "cat"})
     assert compare(book.ledger, "v1").verdict == "fair"
