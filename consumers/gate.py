@@ -54,15 +54,17 @@ def gate(
     """
     if approved_by is not None and not take_back:
         raise click.UsageError("--approved-by goes with --rollback")
+    if take_back and not approved_by:
+        raise click.UsageError("a rollback takes two people: --approved-by WHO")
     book = open_ledger()
     is_version = at.strip() in book.governance.tags
     if (take_back or prove) and not is_version:
         flag = "--rollback" if take_back else "--prove"
         raise click.UsageError(f"{flag} needs a version: --at VERSION, and {at!r} is none")
-    actor = who(actor) if take_back else None
+    person = who(actor) if take_back else ""
     verdict = Gate(book).judge(at.strip(), base=base, model=model, prove=prove)
-    if actor is not None:
-        verdict = Gate(book).take_back(verdict, actor=actor, approved_by=approved_by)
+    if approved_by:
+        verdict = Gate(book).take_back(verdict, actor=person, approved_by=approved_by)
     if as_json:
         print_json(verdict.as_dict())
     else:

@@ -276,12 +276,18 @@ class Ledger(Reading):
             return database(view.connection.file)
 
     def rollback(
-        self, to: Where, *, actor: str, approved_by: str | None = None, reason: str | None = None
+        self, to: Where, *, actor: str, approved_by: str, reason: str | None = None
     ) -> Position:
         """Go back to a position with one event, and return the position after it.
 
-        If somebody governs at the same moment it is tried again.
+        If somebody governs at the same moment it is tried again. It takes two people also where
+        the contract names no roles yet, and so lets a single one govern.
         """
+        if not approved_by or approved_by == actor:
+            raise InvalidRequest(
+                f"a rollback takes two people: {approved_by or 'nobody'!r} can't approve what "
+                f"{actor!r} does"
+            )
         target = self.resolve(to)
         outcome = Outcome.VERSION_CONFLICT
         tries = 0

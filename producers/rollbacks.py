@@ -48,18 +48,21 @@ def rollback(
     actor: str | None,
     as_json: bool,
 ) -> None:
-    """Go back to a position, with one event.
+    """Go back to a position, with one event and by two people.
 
     The position reached is printed. Everything that came after the one given stays in the log and
     is void from here on; older positions still read it, and a rollback can be rolled back itself.
     """
     if reason is None and not dry_run:
         raise click.UsageError("say why with --reason, or try it with --dry-run")
+    if approved_by is None and not dry_run:
+        raise click.UsageError("a rollback takes two people: --approved-by WHO")
     ledger = open_ledger()
     undoing = Past(ledger).rollback_preview(to)
     if dry_run:
         _preview(undoing, moves(ledger.diff(undoing.at, undoing.to)), as_json=as_json)
         return
+    assert approved_by is not None
     position = ledger.rollback(undoing.to, actor=who(actor), approved_by=approved_by, reason=reason)
     if as_json:
         print_json({**position_fields(position), "undone": _undoing_fields(undoing)})
@@ -82,15 +85,16 @@ def _undoing_fields(undoing: Undoing) -> dict[str, Any]:
 
 def _in_short(undoing: Undoing) -> str:
     counts = {
-        "label events": sum(undoing.events.values()),
-        "contract changes": len(undoing.contracts),
-        "rollbacks": undoing.rollbacks,
-        "patches": len(undoing.patches),
+        "label event": sum(undoing.events.values()),
+        "contract change": len(undoing.contracts),
+        "rollback": undoing.rollbacks,
     }
-    parts = [f"{count} {name}" for name, count in counts.items() if count]
+    parts = [_count(count, name) for name, count in counts.items() if count]
+    if undoing.patches:
+        parts.append(f"{len(undoing.patches)} patch" + "es" * (len(undoing.patches) > 1))
     said = ", ".join(parts) + " taken back" if parts else "nothing taken back"
     if undoing.versions:
-        said += f"; {', '.join(undoing.versions)} can still be read and no longer lead to the head"
+        said += f"; {', '.join(undoing.versions)} can still be read, aside of the head"
     return said
 
 
@@ -159,6 +163,11 @@ def undo(
     listed first; they are kept, and their items with them, unless --with-dependants undoes them
     too. What changes is one bulk change, like a patch, which the second person settles.
     """
+    given = {name for name, value in conditions.items() if value is not None}
+    if given <= {"since", "until"}:
+        raise click.UsageError("say which corrections, such as --author WHO or --patch ID")
+    if approved_by is None and not dry_run:
+        raise click.UsageError("name the second person with --approved-by, or use --dry-run")
     ledger = open_ledger()
     past = Past(ledger)
     plan = past.undo_plan(Selection(**conditions), with_dependants=with_dependants)
@@ -166,8 +175,7 @@ def undo(
         _tell(plan, as_json=as_json)
         note(f"nothing was appended; {_count(len(plan.edits), 'item')} would change")
         return
-    if approved_by is None:
-        raise click.UsageError("name the second person with --approved-by, or use --dry-run")
+    assert approved_by is not None
     person = who(actor)
     if not as_json:
         _tell(plan, as_json=False)

@@ -69,7 +69,7 @@ class Gate:
             checks=tuple(checks),
         )
 
-    def take_back(self, verdict: Verdict, *, actor: str, approved_by: str | None = None) -> Verdict:
+    def take_back(self, verdict: Verdict, *, actor: str, approved_by: str) -> Verdict:
         """Roll a version that failed back to its base, if the contract says so.
 
         Returns:

@@ -154,7 +154,7 @@ def lived(book: Errata) -> list[Fields]:
     name = book("correct", "b", "--to", "dog", "--as", "bob").out.strip()
     book("review", name, "accept")
     book("tag", "v2")
-    book("rollback", "--to", "v1", "--reason", "r")
+    book("rollback", "--to", "v1", "--reason", "r", "--approved-by", "bob")
     return book("log", "--json").lines
 
 

@@ -35,7 +35,7 @@ def tour(errata: Errata, partitions: int) -> dict[str, str]:
     take("renamed")
     labels["hash of v2"] = errata("tag", "v2", "--json").json["content_hash"]
     labels["diff"] = errata("diff", "v1", "v2", "--json").out
-    errata("rollback", "--to", "v1", "--reason", "bad")
+    errata("rollback", "--to", "v1", "--reason", "bad", "--approved-by", "bob")
     take("rolled back")
     take("v2", "v2")
     return labels

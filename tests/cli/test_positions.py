@@ -18,7 +18,7 @@ CALLS = (
     ("diff", "head"),
     ("log", "--since"),
     ("log", "--until"),
-    ("rollback", "--reason", "r", "--to"),
+    ("rollback", "--reason", "r", "--approved-by", "bob", "--to"),
 )
 WRONG = {
     "labels=1;governance=1": "names 1 label partitions; dataset 'default' has 3",

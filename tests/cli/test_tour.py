@@ -75,7 +75,7 @@ def test_no_such_dataset(errata: Errata) -> None:
         *(("correct", "a", "--to", "b"), ("withdraw", "c"), ("rollback", "--to", "x")),
     )
     for call in calls:
-        more = ("--reason", "r") if call[0] == "rollback" else ()
+        more = ("--reason", "r", "--approved-by", "b") if call[0] == "rollback" else ()
         told = errata.refused(*call, *more)
         assert told == (
             "there is no dataset 'default' at sqlite:///errata.db; `errata init` sets one up"
@@ -223,15 +223,17 @@ def test_rollback(book: Errata) -> None:
     (change,) = book("diff", "v1", "v2", "--json").lines
     assert (change["id"], change["change"]) == ("b", "changed")
     assert (change["before"]["label"], change["after"]["label"]) == ("cat", "dog")
-    reached = book("rollback", "--to", "v1", "--reason", "bad", "--json").json
+    assert "takes two people" in book.refused("rollback", "--to", "v1", "--reason", "bad", code=2)
+    why = ("--reason", "bad", "--approved-by", "bob")
+    reached = book("rollback", "--to", "v1", *why, "--json").json
     assert reached["position_text"] == book.position()
     assert book("snapshot").out == good
     assert book("snapshot", "--at", "v2").out == bad
     assert book("diff", "v1").err == "0 items differ\n"
     assert book("diff", "v1").out == ""
     assert book("diff", "v2").err == "1 item differs\n"
-    assert "where the log ends" in book.refused("rollback", "--to", "head", "--reason", "r")
-    assert "not_permitted" in book.refused(
+    assert "where the log ends" in book.refused("rollback", "--to", "head", *why)
+    assert "'ann' can't approve what 'ann' does" in book.refused(
         "rollback", "--to", "v2", "--reason", "r", "--approved-by", "ann"
     )
 
@@ -292,7 +294,7 @@ def test_the_log_filtered(book: Errata) -> None:
 
 def test_what_people_wrote_cannot_forge_a_line(book: Errata) -> None:
     """Control characters of labels, ids and reasons are escaped wherever people read them."""
-    hostile = "x\n\x1b[2Jlabels/0@9 ReviewDecided\u202e"
+    hostile = "x\n\x1b[2Jlabels/0@9 ReviewDecided\u202e!"
     book("init", "--partitions", "3", "--class", hostile)
     book("correct", "b", "--to", hostile, "--reason", hostile, "--as", hostile)
     calls = (("log",), ("review",), ("blame", "b"), ("show", "b"), ("status",))

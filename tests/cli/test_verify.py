@@ -113,7 +113,7 @@ def test_a_rollback_that_one_partition_has_not_met(book: Errata) -> None:
     book("tag", "v1")
     book("append", book.write("more.jsonl", [item(f"d{i}", "dog") for i in range(9)]))
     book("rebuild", "--no-checkpoints")
-    book("rollback", "--to", "v1", "--reason", "a test")
+    book("rollback", "--to", "v1", "--reason", "a test", "--approved-by", "bob")
     book("append", book.write("again.jsonl", [item(f"e{i}", "dog") for i in range(9)]))
     with Ledger.open() as ledger:
         governance = ledger.governance

@@ -163,7 +163,10 @@ def test_a_gate_for_a_pipeline(trained: Errata) -> None:
     assert said.json["contract_version"] == 2
     assert said.err == "errata: the labels at v2 fail the gate: correction_rate\n"
     assert "FAILED" in trained("gate", "--at", "v2", code=1).out
-    for flags in (("--prove",), ("--rollback",), ("--at", "v2", "--approved-by", "bob")):
+    for flags in (
+        *(("--prove",), ("--rollback", "--approved-by", "bob"), ("--at", "v2", "--rollback")),
+        ("--at", "v2", "--approved-by", "bob"),
+    ):
         trained("gate", *flags, code=2)
     said = trained("gate", "--at", "v2", "--rollback", "--approved-by", "bob", code=1)
     assert "v2 was rolled back to v1" in said.out

@@ -55,6 +55,7 @@ def test_a_rollback_is_tried_first(busy: Errata) -> None:
 def test_a_rollback_says_why(busy: Errata) -> None:
     """Without --reason and without --dry-run it is wrong usage; where nobody can go, refused."""
     assert "--reason" in busy.refused("rollback", "--to", "v1", code=2)
+    assert "takes two people" in busy.refused("rollback", "--to", "v1", "--reason", "r", code=2)
     assert "where the log ends" in busy.refused("rollback", "--to", "head", "--dry-run")
 
 
@@ -85,7 +86,8 @@ def test_undo_takes_two(busy: Errata) -> None:
     assert "--approved-by" in busy.refused("undo", "--author", "eve", code=2)
     words = busy.refused("undo", "--author", "eve", "--approved-by", "ann")
     assert "second person" in words
-    assert "which corrections" in busy.refused("undo", "--approved-by", "bob")
+    for said in (("--approved-by", "bob"), ("--since", "v1", "--approved-by", "bob")):
+        assert "which corrections" in busy.refused("undo", *said, code=2)
     window = ("--since", "head", "--until", "v1")
     words = busy.refused("undo", "--author", "eve", *window, "--dry-run")
     assert "ends before it begins" in words

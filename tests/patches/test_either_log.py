@@ -27,7 +27,7 @@ def eventful(book: Ledger) -> dict[str, str]:
     patches.settle(ids["rejected"], "keep", actor="eve", rationale="no cow")
     ids["undone"] = patches.propose([Edit("new", None, "cow")], actor="ann")
     patches.settle(ids["undone"], "accept", actor="bob")
-    book.rollback("v2", actor="ann")
+    book.rollback("v2", actor="ann", approved_by="bob")
     policy(book, approvals_required=2)
     ids["again"] = patches.propose([Edit("new", None, "cow")], actor="ann", base="v2")
     for person in ("bob", "eve"):
@@ -92,8 +92,8 @@ def test_a_copy_keeps_patches(tmp_path: Path, partitions: int) -> None:
         assert go_on(other, ids) == go_on(source, ids)
         assert told(other) == told(source)
         assert other.snapshot("v4").sha256 == source.snapshot("v4").sha256
-        other.rollback("v1", actor="ann")
-        source.rollback("v1", actor="ann")
+        other.rollback("v1", actor="ann", approved_by="bob")
+        source.rollback("v1", actor="ann", approved_by="bob")
         assert other.snapshot().sha256 == source.snapshot().sha256
 
 

@@ -200,7 +200,7 @@ def test_a_base_whose_contract_was_rolled_back(book: Ledger) -> None:
     book.tag("v1", actor="ann")
     book.append([schema(2, rename={"dog": "hound"})])
     book.tag("v2", actor="ann")
-    book.rollback("v1", actor="ann")
+    book.rollback("v1", actor="ann", approved_by="bob")
     with pytest.raises(InvalidRequest, match="the contract of v2, version 2, was rolled back"):
         Patches(book).propose([Edit("a", "cat", "hound")], base="v2", actor="ann")
 
@@ -385,13 +385,13 @@ def test_a_patch_that_was_rolled_back_is_proposed_again(book: Ledger) -> None:
     first = patches.propose(flips("a", "b"), actor="ann")
     book.tag("v2", actor="ann")
     patches.settle(first, "accept", actor="bob")
-    book.rollback("v2", actor="ann")
+    book.rollback("v2", actor="ann", approved_by="bob")
     assert statuses(book, first) == {"a": "open", "b": "open"}
     with pytest.raises(InvalidRequest, match="was rolled back: propose it again"):
         patches.settle(first, "accept", actor="bob")
     second = patches.propose(flips("a", "b"), actor="ann")
     assert second == f"{first}-2"
-    book.rollback("v1", actor="ann")
+    book.rollback("v1", actor="ann", approved_by="bob")
     third = patches.propose(flips("a", "b"), actor="ann")
     assert third == f"{first}-3"
     assert statuses(book, second) == {}
@@ -411,7 +411,7 @@ def test_votes_after_a_rollback_of_half_a_patch(book: Ledger) -> None:
     patch_id = patches.propose(flips("a", "b"), actor="ann")
     book.tag("v1", actor="ann")
     patches.settle(patch_id, "accept", actor="bob")
-    book.rollback("v1", actor="ann")
+    book.rollback("v1", actor="ann", approved_by="bob")
     assert patches.settle(patch_id, "accept", actor="bob").missing == ("2 wait for 1 more vote",)
     assert patches.settle(patch_id, "accept", actor="eve").decided
 
@@ -469,7 +469,7 @@ def test_a_version_between_the_votes_stays_one_to_go_back_to(book: Ledger) -> No
     middle, before = book.resolve().as_dict(), labels(book)
     book.govern({"type": "VersionTagged", "name": "half", "position": middle, "actor": "ann"})
     assert patches.settle(patch_id, "accept", actor="bob").decided
-    book.rollback("half", actor="ann")
+    book.rollback("half", actor="ann", approved_by="bob")
     assert labels(book) == before
 
 

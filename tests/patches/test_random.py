@@ -127,7 +127,7 @@ class World:
     def rollback(self) -> None:
         tag = self.chance.choice(list(self.book.governance.tags.values()) or [None])
         if tag is not None and not tag.event.position.same_prefix(self.book.resolve()):
-            self.book.rollback(tag.event.name, actor="ann")
+            self.book.rollback(tag.event.name, actor="ann", approved_by="bob")
             assert self.book.snapshot().sha256 == tag.event.content_hash
 
 
