@@ -14,11 +14,13 @@ from datetime import UTC, datetime
 
 from ledger.codec import VALUE_BYTES_MAX
 from ledger.core.canonical import geometry_json, text_json
-from ledger.core.events import CorrectionProposed, Geometry, record_of
+from ledger.core.events import CorrectionProposed, Geometry, LabelEvent, record_of
 from ledger.core.validity import problem
 
 _EVENT_BYTES_MAX = VALUE_BYTES_MAX - 50_000
 """What an edit may take of an event; the rest is for ids, names and positions."""
+_OWN_TEXTS = ("item_id", "record_id", "from_label", "to_label", "reason")
+_OWN_SHAPES = ("from_geometry", "to_geometry")
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -88,12 +90,19 @@ def broken(edit: Edit) -> str | None:
     rule = problem(as_proposal(edit))
     if rule is not None:
         return rule.replace("from_label", "from").replace("to_label", "to")
-    size = sum(len(text.encode()) for text in (edit.item_id, edit.reason or ""))
-    for geometry in (edit.from_geometry, edit.to_geometry):
-        size += 8 * len(geometry.coordinates) if geometry else 0
+    size = own_bytes(as_proposal(edit))
     if size > _EVENT_BYTES_MAX:
         return f"expected at most {_EVENT_BYTES_MAX:,} bytes as an event, found {size:,}"
     return None
+
+
+def own_bytes(event: LabelEvent) -> int:
+    """What an event of a patch takes for itself; the rest is the same in all of one kind."""
+    texts = (getattr(event, name, None) or "" for name in _OWN_TEXTS)
+    shapes: tuple[Geometry | None, ...] = tuple(getattr(event, name, None) for name in _OWN_SHAPES)
+    return sum(len(text.encode()) for text in texts) + sum(
+        8 * len(shape.coordinates) for shape in shapes if shape
+    )
 
 
 def as_proposal(edit: Edit, version: int = 0) -> CorrectionProposed:

@@ -24,7 +24,7 @@ from ledger.clock import now
 from ledger.core.events import (
     BulkKind,
     CorrectionSource,
-    Event,
+    LabelEvent,
     Settlement,
 )
 from ledger.core.position import Position
@@ -34,7 +34,7 @@ from ledger.errors import InvalidRequest, LogUnavailable
 from ledger.ledger import Ledger
 from ledger.logs.base import Topic
 from ledger.patches.checking import Delta, delta
-from ledger.patches.edit import Edit
+from ledger.patches.edit import Edit, own_bytes
 from ledger.patches.opening import (
     draft,
     examine,
@@ -173,6 +173,7 @@ class Patches:
             return made.name.applied
         proposals = proposals_of(made, actor, source, now())
         refuse_proposals(made.head, proposals, problems)
+        self._refuse_too_large(proposals)
         if made.name.opened is None:
             named = base if base in self._book.governance.tags else None
             fields = {"kind": kind, "base": named, "file": file, "reason": reason, "actor": actor}
@@ -216,6 +217,7 @@ class Patches:
         before = self._book.dataset.log.ends(Topic.LABELS)
         cast = ballot(standing, decision, actor, rationale, now())
         refuse_idle(cast, actor)
+        self._refuse_too_large(cast.votes)
         self._append(cast.votes, f"{patch_id!r} stays open; settle it again")
         if cast.held or not undisturbed(self._book, standing, len(cast.votes)):
             standing = self.standing(patch_id)
@@ -263,7 +265,11 @@ class Patches:
         if not self._book.governance.contract.may_review(actor):
             raise InvalidRequest(f"the contract gives {actor!r} no role to review with")
 
-    def _append(self, events: Sequence[Event], then: str) -> None:
+    def _refuse_too_large(self, events: Sequence[LabelEvent]) -> None:
+        """Refuse them all where one does not fit into the log: the largest does not then."""
+        self._book.check(sorted(events, key=own_bytes)[-1:])
+
+    def _append(self, events: Sequence[LabelEvent], then: str) -> None:
         try:
             self._book.append_all(events)
         except LogUnavailable as error:

@@ -484,6 +484,21 @@ def test_another_kind_of_bulk_change_has_its_own_id(book: Ledger) -> None:
         patches.propose(flips("a"), actor="ann", sha256="ab" * 32)
 
 
+def test_what_is_too_large_for_the_log_is_refused_whole(book: Ledger) -> None:
+    """Before the frame is opened, and before the first vote: one event may be larger than others."""
+    patches, edits = Patches(book), [*flips("a"), Edit("x" * 400_000, None, "cow")]
+    before = size(book)
+    with pytest.raises(InvalidRequest, match=r"the CorrectionProposed has .* at most 950,000"):
+        patches.propose(edits, actor="a" * 150_000)
+    assert size(book) == before
+    patch_id = patches.propose(edits, actor="ann")
+    before = size(book)
+    with pytest.raises(InvalidRequest, match=r"the ReviewDecided has .* at most 950,000"):
+        patches.settle(patch_id, "accept", actor="bob", rationale="x" * 300_000)
+    assert size(book) == before
+    assert patches.settle(patch_id, "accept", actor="bob", rationale="x").decided
+
+
 def test_an_incomplete_patch_is_completed_or_rejected(book: Ledger) -> None:
     """A frame with fewer corrections than it says is not applied."""
     frame = {"patch_id": "p", "sha256": "ab" * 32, "count": 2, "actor": "ann"}

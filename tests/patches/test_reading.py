@@ -121,6 +121,7 @@ def test_an_item_has_one_line() -> None:
         (Edit("a#", "cat", "dog"), "must be the record id"),
         (Edit("\ud800", "cat", "dog"), "lone surrogate"),
         (Edit("a", "cat", "dog", reason="x" * 950_000), "expected at most 900,000 bytes"),
+        (Edit("a" * 500_000, None, "dog"), "found 1,000,003"),  # as the record's id too
     ],
 )
 def test_an_edit_that_can_not_be(edit: Edit, problem: str) -> None:
