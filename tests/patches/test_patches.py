@@ -485,7 +485,7 @@ def test_another_kind_of_bulk_change_has_its_own_id(book: Ledger) -> None:
 
 
 def test_what_is_too_large_for_the_log_is_refused_whole(book: Ledger) -> None:
-    """Before the frame is opened, and before the first vote: one event may be larger than others."""
+    """Before the frame is opened, and before the first vote: one event may be the largest."""
     patches, edits = Patches(book), [*flips("a"), Edit("x" * 400_000, None, "cow")]
     before = size(book)
     with pytest.raises(InvalidRequest, match=r"the CorrectionProposed has .* at most 950,000"):
