@@ -291,6 +291,11 @@ class Patches:
             raise InvalidRequest(
                 f"patch {patch_id!r} is settled: {settlement.decision} by {settlement.actor!r}"
             )
+        if standing.open:  # some other program closed the frame without the votes
+            raise InvalidRequest(
+                f"patch {patch_id!r} is settled, {settlement.decision} by {settlement.actor!r}, "
+                f"but {len(standing.open)} of its corrections are open: review them one by one"
+            )
         return Settled(patch_id, decision, True, standing.counts())
 
     def _standings(self, patches: Sequence[Patch], position: Position) -> list[Standing]:

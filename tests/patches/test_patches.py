@@ -436,6 +436,17 @@ def test_corrections_that_name_a_patch_are_not_all_its_own(book: Ledger) -> None
         patches.settle(patch_id, "accept", actor="bob")
 
 
+def test_a_frame_that_was_closed_without_the_votes(book: Ledger) -> None:
+    """Nothing was applied, and nobody is told that it was."""
+    patches = Patches(book)
+    patch_id = patches.propose(flips("a"), actor="ann")
+    decided = {"type": "PatchDecided", "patch_id": patch_id, "decision": "accept"}
+    book.append([{**decided, "start": list(book.resolve().labels), "actor": "bob"}])
+    with pytest.raises(InvalidRequest, match="accept by 'bob', but 1 of its corrections are open"):
+        patches.settle(patch_id, "accept", actor="bob")
+    assert statuses(book, patch_id) == {"a": "open"}
+
+
 def test_no_version_in_the_midst_of_a_patch(book: Ledger) -> None:
     """While it is being decided it is in progress; once settled, only before and after it."""
     patches = Patches(book)
