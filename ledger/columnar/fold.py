@@ -143,7 +143,7 @@ class ColumnarPartition:
         complex_rows += rows.at[~left].tolist()
         self._make_complex(np.nonzero(marked)[0])
         rows = rows.where(left)
-        splits = self._commit(rows, outcomes)
+        splits = self._commit(rows, marked, outcomes)
         review.commit(columns, verdicts, ~marked[verdicts.votes.record])
         outcomes[verdicts.votes.at] = verdicts.outcomes
         self.fast_rows += len(rows)
@@ -285,12 +285,14 @@ class ColumnarPartition:
         things.exists[items[marked[things.record[items]]]] = False
         own.record[corrections[marked[own.record[corrections]]]] = NO_RECORD
 
-    def _commit(self, rows: Rows, outcomes: NDArray[np.uint8]) -> Ints:
+    def _commit(self, rows: Rows, marked: Bools, outcomes: NDArray[np.uint8]) -> Ints:
         """Take the rows in, but for votes; the numbers of those that gave their record its split"""
         things, own = self.columns.things, self.columns.corrections
         things.known[rows.record] = True
         things.contract[rows.record] = rows.judged  # it only rises, and the last one written stays
-        made, proposed = rows.where(rows.kind == REGISTERED), rows.where(rows.kind == PROPOSED)
+        made, proposed = (
+            each.where(~marked[each.record]) for each in (self._made_at, self._proposed_at)
+        )
         link(things.items, things.before, made.record, made.item, things.scratch)
         codes = proposed.correction
         link(things.corrections, own.before, proposed.record, codes, things.scratch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.columnar.frame import ODD, Frame, Strings
+from ledger.columnar.frame import DECIDED, ODD, PROPOSED, Frame, Strings
 from ledger.columnar.rows import Rows
 from ledger.columnar.state import CODE, Columns, Names
 from ledger.columnar.strings import (
@@ -76,11 +76,21 @@ class Naming:
             old=tables.label_codes(old),
             new=tables.label_codes(new),
             split=self._codes(names.splits, frame, "split", at),
-            correction=self._codes(names.corrections, frame, "correction", at),
+            correction=self._corrections(frame, at),
             decision=frame.decision[at],
             offset=frame.offsets[at],
             texts=frame.texts[at],
         )
+
+    def _corrections(self, frame: Frame, at: Ints) -> Ints:
+        """The codes of the corrections. What this batch proposes comes first: most of its decisions
+        are about that, and then find it at once.
+        """
+        codes = np.full(len(at), -1, np.int64)
+        for kind in (PROPOSED, DECIDED):
+            rows = np.nonzero(frame.kind[at] == kind)[0]
+            codes[rows] = self._codes(self._names.corrections, frame, "correction", at[rows])
+        return codes
 
     def _codes(self, interner: Interner, frame: Frame, name: str, at: Ints) -> Ints:
         """The codes of a column; -1 where there is no string."""

@@ -98,7 +98,10 @@ def commit(columns: Columns, verdicts: Verdicts, kept: Bools) -> None:
     own, votes = columns.corrections, verdicts.votes
     counted = verdicts.counted[kept[verdicts.counted]]
     code, decision = votes.correction[counted], votes.decision[counted]
-    np.add.at(own.votes, code, 1)
+    if firsts(code, own.scratch).all():
+        own.votes[code] += 1
+    else:
+        np.add.at(own.votes, code, 1)
     own.decision[code] = decision
     added = columns.votes.add(code, votes.actor[counted], decision)
     link(own.vote, columns.votes.before, code, added, own.scratch)

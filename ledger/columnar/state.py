@@ -48,11 +48,12 @@ class _Arrays:
         """Make room for `size` rows."""
         if size <= self.capacity:
             return
-        capacity = max(size, self.capacity + self.capacity // 2, 1024)
+        capacity = max(size, 2 * self.capacity, 1024)
         for name, (kind, fill) in self.FILLS.items():
-            grown: Any = np.full(capacity, fill, kind)  # pyright: ignore[reportUnknownVariableType]
-            before: Any = getattr(self, name, grown)
-            grown[: self.capacity] = before[: self.capacity]
+            grown: Any = np.empty(capacity, kind)  # pyright: ignore[reportUnknownVariableType]
+            if self.capacity:
+                grown[: self.capacity] = getattr(self, name)
+            grown[self.capacity :] = fill
             setattr(self, name, grown)
         self.capacity = capacity
 

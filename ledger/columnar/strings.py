@@ -123,9 +123,10 @@ class Interner:
     """Gives each distinct string a small code, the same in every batch: 0, 1, 2, and so on.
 
     A hash table with linear probing in which all strings of a batch look at their next slot at the
-    same time. Strings are kept and compared as whole words, so that no hash is trusted. Behind its
-    end a string is filled up with 0xFF, which UTF-8 never has: of strings of as many words, those
-    with equal words are equal.
+    same time; at least three of four slots are free, so that few have to look again. Strings are
+    kept and compared as whole words, so that no hash is trusted. Behind its end a string is filled
+    up with 0xFF, which UTF-8 never has: of strings of as many words, those with equal words are
+    equal.
     """
 
     def __init__(self) -> None:
@@ -272,9 +273,9 @@ class Interner:
         self._places = _longer(self._places, size)
         self._lengths = _longer(self._lengths, size)
         self._hashes = _longer(self._hashes, size)
-        if 2 * size <= len(self._slots):
+        if 4 * size <= len(self._slots):
             return False
-        self._slots = np.full(1 << (4 * size - 1).bit_length(), 0, np.uint32)
+        self._slots = np.full(1 << (8 * size - 1).bit_length(), 0, np.uint32)
         places, slots = self._places[: self.size], self._first_slots(self._hashes[: self.size])
         while len(places):
             free = self._slots[slots] == 0
@@ -308,7 +309,7 @@ def _some(keys: Keys, rows: Ints | Bools) -> Keys:
 def _longer(array: NDArray[Any], size: int) -> NDArray[Any]:
     if size <= len(array):
         return array
-    longer = np.empty(max(size, len(array) * 3 // 2), array.dtype)
+    longer = np.empty(max(size, 2 * len(array)), array.dtype)
     longer[: len(array)] = array
     return longer
 
