@@ -14,7 +14,7 @@ import numpy as np
 
 from ledger.columnar.fold import ColumnarPartition
 from ledger.columnar.frame import DECIDED, ODD, PROPOSED, Frame, Reader
-from ledger.columnar.replay import ROWS, ColumnarState, ahead, batches, replay, whole
+from ledger.columnar.replay import ROWS, ColumnarState, ahead, replay, whole
 from ledger.columnar.state import CODE, NO_RECORD
 from ledger.columnar.strings import Bools, Ints, series
 from ledger.core.events import ReviewDecided
@@ -89,11 +89,25 @@ class _Asked(NamedTuple):
     def passed_over(self, partition: int, stop: int) -> Counter[bytes | None]:
         """How many messages of each key are left out."""
         found: Counter[bytes | None] = Counter()
-        source = batches(self.dataset, partition, 0, stop)
-        for batch, frame in ahead((batch, self.frame(batch)) for batch in source):
-            rows = np.nonzero(self.left_out(batch, frame))[0].tolist()
+        for batch in ahead(whole(self.likely(partition, stop), ROWS)):
+            rows = np.nonzero(self.left_out(batch, self.frame(batch)))[0].tolist()
             found.update(batch.keys[row] for row in rows)
         return found
+
+    def likely(self, partition: int, stop: int) -> Iterator[Batch]:
+        """The messages that hold the bytes which one of the selections asks for: only those are
+        taken apart.
+        """
+        wanted = [[value.encode() for value in each.fields.values()] for each in self.chosen]
+        for batch in self.dataset.log.read(Topic.LABELS, partition, 0, stop):
+            found = set[int]()
+            for needles in wanted:
+                rows = [row for row, value in enumerate(batch.values) if value is not None]
+                for needle in needles:
+                    rows = [row for row in rows if needle in (batch.values[row] or b"")]
+                found.update(rows)
+            if found:
+                yield _rows_of(batch, sorted(found))
 
     def frame(self, batch: Batch) -> Frame:
         """The batch as columns."""
