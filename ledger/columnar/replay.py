@@ -1,7 +1,8 @@
 """Reads the log and folds it as columns: what `ledger.replay` does one event at a time.
 
-The next messages are read in a thread while the last ones are decoded and folded. Both take turns
-at the interpreter, so that less is saved than half. Batches are as large as a core's own cache can
+The next messages are read while the last ones are decoded and folded: in a thread, unless the log
+fetches them by itself. Then all that is left of reading is the interpreter's own work, and to
+pass that back and forth takes longer than it saves. Batches are as large as a core's own cache can
 take in: larger ones need fewer operations, and wait longer for memory.
 """
 
@@ -83,8 +84,8 @@ def replay(dataset: Dataset, position: Position, observe: Observer | None = None
     ]
     reader = Reader(dataset.codec)
     # One stream over all partitions: while the last of one is folded, the next one is read.
-    timed = observe is not None
-    for batch, live in ahead(_batches(dataset, governance, position.labels, timed=timed)):
+    found = _batches(dataset, governance, position.labels, timed=observe is not None)
+    for batch, live in found if dataset.log.prefetches else ahead(found):
         frame = reader.frame(batch.offsets, batch.keys, batch.values)
         fold = folds[batch.partition]
         outcomes = fold.apply(frame) if live else fold.void(frame)

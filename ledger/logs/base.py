@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate
-from typing import NamedTuple, Self, overload
+from typing import ClassVar, NamedTuple, Self, overload
 
 
 class Topic(StrEnum):
@@ -147,6 +147,9 @@ class Log(ABC):
 
     dataset: str
     url: str
+    prefetches: ClassVar[bool] = False
+    """Whether what will be read next is fetched meanwhile, so that it needs no thread to read it
+    ahead."""
 
     @abstractmethod
     def create(self, partitions: int) -> None:

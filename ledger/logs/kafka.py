@@ -44,6 +44,8 @@ class KafkaLog(Log):
         timeout_s: how long the brokers may be silent before a call gives up.
     """
 
+    prefetches = True
+
     def __init__(
         self,
         bootstrap: str,

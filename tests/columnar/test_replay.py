@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,15 @@ patient = settings(
 )
 
 
-def stored(history: History, path: Path) -> Dataset:
+class Prefetching(SqliteLog):
+    """Read as Kafka is, whose client fetches ahead by itself."""
+
+    prefetches = True
+
+
+def stored(history: History, path: Path, kind: type[SqliteLog] = SqliteLog) -> Dataset:
     """The history on an embedded log."""
-    log = SqliteLog(path, "d")
+    log = kind(path, "d")
     log.create(history.partitions)
     dataset = Dataset(log, Codec(EmbeddedRegistry(log)), history.partitions)
     for entry in history.log:
@@ -123,6 +130,21 @@ def test_outcomes_are_told_batch_by_batch(tmp_path: Path):
 
     columnar.replay(dataset, history.head(), observe)
     assert found == {p: o for p, o in expected.outcomes.items() if p[0] == "labels"}
+
+
+@pytest.mark.parametrize("kind", [SqliteLog, Prefetching])
+def test_a_thread_reads_ahead_where_the_log_does_not(tmp_path: Path, kind: type[SqliteLog]):
+    history = simple(20)
+    dataset = stored(history, tmp_path / "log.db", kind)
+    threads: set[str] = set()
+
+    def observe(_: Batch, __: Any) -> None:
+        threads.update(each.name for each in threading.enumerate())
+
+    state = columnar.replay(dataset, history.head(), observe)
+    assert ("errata-read-ahead" in threads) is not kind.prefetches
+    expected = reference.replay(dataset, history.head()).snapshot()
+    assert state.snapshot().sha256 == expected.sha256
 
 
 def test_a_reader_that_fails_or_is_left(tmp_path: Path):
