@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import dropwhile
 from typing import Any
 
 from ledger.contracts import coverage
@@ -77,13 +78,17 @@ def _of_schema(change: Change, contract: Contract) -> Iterator[str]:
 def _circles(rename: Mapping[str, str], merge: Mapping[str, str]) -> Iterator[str]:
     """Names that lead back to where they started, over both steps."""
     follow = {**merge, **rename}
+    seen = set[str]()
     for start in [*rename, *merge]:
-        way = [start]
-        while way[-1] in follow and len(way) <= len(follow):
-            way.append(follow[way[-1]])
-            if way[-1] == start:
-                shown = " -> ".join(map(repr, way))
-                yield f"the mapping goes in a circle: {shown}; say what each class becomes at last"
+        way, name = dict[str, None](), start  # each name is passed once, however long the ways are
+        while name in follow and name not in seen:
+            seen.add(name)
+            way[name] = None
+            name = follow[name]
+        if name in way:
+            circle = [*dropwhile(lambda each, first=name: each != first, way), name]
+            shown = " -> ".join(map(repr, circle))
+            yield f"the mapping goes in a circle: {shown}; say what each class becomes at last"
 
 
 def _renames(rename: Mapping[str, str], contract: Contract) -> Iterator[str]:

@@ -153,6 +153,7 @@ class _Groups:
         for each in [(side, name) for side, names in sides for name in names]:
             group = self._of.setdefault(each, [each])
             if group is not joined:
+                joined, group = sorted((group, joined), key=len, reverse=True)  # the shorter moves
                 joined += group
                 self._of.update((member, joined) for member in group)
 

@@ -202,9 +202,11 @@ def _classes_once(classes: list[Fields]) -> list[Fields]:
 
 def _names(value: Any) -> list[str]:
     names = [_text(each, "") for each in _list(value, '["cow"]')]
-    twice = next((name for name in names if names.count(name) > 1), None) if names else None
-    if twice is not None:
-        raise _WrongError(f" names {twice!r} twice")
+    seen = set[str]()
+    for name in names:
+        if name in seen:
+            raise _WrongError(f" names {name!r} twice")
+        seen.add(name)
     return names
 
 

@@ -161,12 +161,6 @@ def close(
         InvalidRequest: somebody else closed it otherwise in that moment.
     """
     patch_id = standing.patch.event.patch_id
-    positions = [each.labels for each in book.governance.named]
-    named = max(positions, key=sum, default=(0,) * len(before))
-    first = [
-        min(offset, standing.first_settled.get(partition, offset))
-        for partition, offset in enumerate(before)
-    ]
     try:
         book.govern(
             {
@@ -174,7 +168,7 @@ def close(
                 "event_id": derived_id(patch_id, "decided"),
                 "patch_id": patch_id,
                 "decision": decision,
-                "start": list(map(max, first, named)),
+                "start": _begins(book, standing, before),
                 "actor": actor,
                 "rationale": rationale,
             }
@@ -189,3 +183,14 @@ def close(
                 f"{faster.actor!r} was faster: patch {patch_id!r} is settled as {faster.decision} "
                 f"({counts})"
             ) from None
+
+
+def _begins(book: Ledger, standing: Standing, before: Sequence[int]) -> list[int]:
+    """Where the frame begins, in each label partition."""
+    positions = [each.labels for each in book.governance.named]
+    named = max(positions, key=sum, default=(0,) * len(before))
+    first = [
+        min(offset, standing.first_settled.get(partition, offset))
+        for partition, offset in enumerate(before)
+    ]
+    return list(map(max, first, named))

@@ -29,6 +29,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"rename": {"dog": "pet", "cat": "pet"}}, "that is a merge"),
     ({"rename": {"dog": "dog"}}, "in a circle: 'dog' -> 'dog'"),
     ({"rename": {"dog": "cat", "cat": "dog"}}, "in a circle: 'dog' -> 'cat' -> 'dog'"),
+    ({"rename": {"cow": "dog", "dog": "cat", "cat": "dog"}}, "circle: 'dog' -> 'cat' -> 'dog'"),
     ({"rename": {"dog": "cat", "cat": "puma"}}, "'cat' is an old and a new name of one rename"),
     ({"rename": {"dog": "pet"}, "merge": {"pet": "dog"}}, "circle: 'dog' -> 'pet' -> 'dog'"),
     (
@@ -77,6 +78,15 @@ def test_what_can_not_be_meant_is_refused(fields: dict[str, Any], expected: str)
         check(change_of([("map.json", fields)]), CONTRACT)
     assert str(error.value).startswith("map.json: ")
     assert expected in str(error.value)
+
+
+def test_a_way_through_very_many_classes_is_no_trap() -> None:
+    """Each name is passed once: where every start followed its whole way, it would take hours."""
+    names = [f"c{i}" for i in range(200_000)]
+    follow = dict(zip(names, names[1:], strict=False))
+    with pytest.raises(InvalidRequest, match="'c1' is an old and a new name of one rename"):
+        check(change_of([("map.json", {"rename": follow})]), Contract(1, {"c0": ClassState()}))
+    change_of([("map.json", {"add": names})])
 
 
 TAKEN: list[dict[str, Any]] = [
