@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -83,7 +84,7 @@ def test_what_can_not_be_meant_is_refused(fields: dict[str, Any], expected: str)
 def test_a_way_through_very_many_classes_is_no_trap() -> None:
     """Each name is passed once: where every start followed its whole way, it would take hours."""
     names = [f"c{i}" for i in range(200_000)]
-    follow = dict(zip(names, names[1:], strict=False))
+    follow = dict(pairwise(names))
     with pytest.raises(InvalidRequest, match="'c1' is an old and a new name of one rename"):
         check(change_of([("map.json", {"rename": follow})]), Contract(1, {"c0": ClassState()}))
     change_of([("map.json", {"add": names})])
