@@ -143,7 +143,7 @@ class ColumnarSnapshot(Snapshot):
     ) -> None:
         super().__init__(position, contract, ())
         self._columns = columns
-        self._reference = reference
+        self.reference = reference
 
     @cached_property
     def frame(self) -> pl.DataFrame:
@@ -159,7 +159,7 @@ class ColumnarSnapshot(Snapshot):
 
     @cached_property
     def _all_rows(self) -> Sequence[Row]:
-        return self._reference().snapshot().rows
+        return self.reference().snapshot().rows
 
     def __len__(self) -> int:
         return len(self._columns)

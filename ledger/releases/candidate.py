@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, cast
 
 from ledger.contracts.relabel import columns_of, difference
 from ledger.contracts.unresolved import unresolved
@@ -27,6 +27,7 @@ from ledger.replay import State, fold_governance
 from ledger.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from ledger.columnar.snapshot import ColumnarSnapshot
     from ledger.ledger import Ledger
 
 
@@ -144,8 +145,13 @@ class Candidate:
 
     @cached_property
     def state(self) -> State:
-        """Everything that the fold knows at the position: items one by one, with their texts."""
-        return self.book.state(self.position)
+        """Everything that the fold knows at the position: items one by one, with their texts. Where
+        the snapshot was replayed by columns it has the state, and nothing is folded again.
+        """
+        snapshot = self.snapshot
+        if columns_of(snapshot) is None:
+            return self.book.state(self.position)
+        return cast("ColumnarSnapshot", snapshot).reference()
 
     @cached_property
     def corrections(self) -> Corrections:

@@ -6,17 +6,18 @@ the tag unless somebody waived it by name for this release; both are then writte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from ledger.releases.candidate import Candidate
 from ledger.releases.geometry import Bad, bad_boxes, bad_polygons, bad_spans
-from ledger.releases.sample import Sample, agreement
+from ledger.releases.sample import ITEMS_MIN, Sample, agreement
 from ledger.replay import State
 from ledger.thresholds import threshold
 
 SHOWN_MAX = 3
-"""So many of the items that fail a check are named."""
+"""So many of the items or classes that a check finds are named."""
 SHIFT_ITEMS_MIN = 50
 """A class distribution of fewer items is not judged, unless the contract sets `class_shift_max`."""
 
@@ -50,9 +51,15 @@ def failed_items(bad: Sequence[Bad]) -> Finding:
     if not bad:
         return Finding()
     ordered = sorted(bad, key=lambda each: each.item_id.encode())
-    named = ", ".join(f"{each.item_id} {each.problem}" for each in ordered[:SHOWN_MAX])
     count = "1 item" if len(bad) == 1 else f"{len(bad):,} items"
-    return Finding(f"{count}: {named}" + (", ..." if len(bad) > SHOWN_MAX else ""), failed=True)
+    named = first(f"{each.item_id} {each.problem}" for each in ordered)
+    return Finding(f"{count}: {named}", failed=True)
+
+
+def first(names: Iterable[str]) -> str:
+    """The first few of what a check found."""
+    shown = list(islice(names, SHOWN_MAX + 1))
+    return ", ".join(shown[:SHOWN_MAX]) + (", ..." if len(shown) > SHOWN_MAX else "")
 
 
 def _classes(candidate: Candidate, sample: Sample | None) -> Finding:
@@ -60,12 +67,12 @@ def _classes(candidate: Candidate, sample: Sample | None) -> Finding:
     classes, found = candidate.contract.classes, candidate.snapshot.labels()
     orphans = {name: count for name, count in found.items() if name not in classes}
     if orphans:
-        listed = ", ".join(f"{name} {count:,}" for name, count in orphans.items())
+        listed = first(f"{name} {count:,}" for name, count in orphans.items())
         return Finding(f"not in the contract: {listed}", failed=True)
     old = [f"{name} {n:,}" for name, n in found.items() if classes[name].deprecated]
     empty = [name for name, state in classes.items() if name not in found and not state.deprecated]
-    notes = [f"deprecated and still used: {', '.join(old)}"] if old else []
-    notes += [f"without items: {', '.join(sorted(empty))}"] if empty else []
+    notes = [f"deprecated and still used: {first(old)}"] if old else []
+    notes += [f"without items: {first(sorted(empty))}"] if empty else []
     return Finding("; ".join(notes))
 
 
@@ -76,8 +83,7 @@ def _unresolved(candidate: Candidate, sample: Sample | None) -> Finding:
     if not waiting:
         return Finding()
     share = len(waiting) / (len(waiting) + len(candidate.snapshot))
-    named = ", ".join(waiting[:SHOWN_MAX]) + (", ..." if len(waiting) > SHOWN_MAX else "")
-    text = f"{len(waiting):,} fit no part of their class, or several: {named}"
+    text = f"{len(waiting):,} fit no part of their class, or several: {first(waiting)}"
     return Finding(text, failed=most is not None and share > most)
 
 
@@ -117,10 +123,13 @@ def _agreement(candidate: Candidate, sample: Sample | None) -> Finding:
     if strangers:
         text = f"the sample names {strangers[0]}, which has no label here"
         return Finding(text, failed=True)
+    unknown = sorted(sample.classes - candidate.contract.classes.keys())
+    if unknown:
+        return Finding(f"the sample says {unknown[0]!r}, which is no class here", failed=True)
     found = agreement(sample)
     least = {name: value for name, value in thresholds.items() if value is not None}
-    if least and found.items < sample.items_min:
-        text = f"the sample has {found.items} items, and at least {sample.items_min} are asked for"
+    if least and found.items < ITEMS_MIN:
+        text = f"the sample has {found.items} items, and at least {ITEMS_MIN} are asked for"
         return Finding(text, failed=True)
     failed = found.kappa < least.get("agreement_min", found.kappa) or found.share < least.get(
         "percent_agreement_min", found.share

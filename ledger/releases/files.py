@@ -6,7 +6,8 @@ notes.md                 release notes
 qa.html                  the QA report
 evaluation_remap.json    how to compare with the base (where there is one)
 mappings/*.json          the changes of classes since the base, as mapping files
-splits/*.txt             the ids of each split's items
+splits/*.txt             the ids of each split's items, a line each; one that would not stay on its
+                         line, or begins with a quote, as JSON
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def write_release(facts: Facts, snapshot: Snapshot, out: Path) -> Path:
                 mapping
             )
     for split, ids in split_ids(snapshot).items():
-        texts[f"splits/{component(split)}.txt"] = "".join(f"{each}\n" for each in ids)
+        texts[f"splits/{component(split)}.txt"] = "".join(f"{_line(each)}\n" for each in ids)
     folder = out / component(facts.name)
     try:
         for name in sorted(texts):
@@ -92,6 +93,12 @@ def split_ids(snapshot: Snapshot) -> dict[str, list[str]]:
         if split:
             found.setdefault(split, []).append(item_id)
     return found
+
+
+def _line(item_id: str) -> str:
+    """An id as one line that is no other id's."""
+    plain = item_id.splitlines() == [item_id] and not item_id.startswith('"')
+    return item_id if plain else json.dumps(item_id)
 
 
 def component(name: str) -> str:

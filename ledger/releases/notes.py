@@ -14,6 +14,7 @@ from ledger.releases.words import (
     metric_line,
     percent,
     plural,
+    reasons,
     schema_lines,
     split_name,
     split_order,
@@ -126,8 +127,8 @@ def _schema(facts: Facts) -> Iterator[str]:
 
 
 def _fairness(facts: Facts) -> Iterator[str]:
-    comparison, base = facts.comparison, facts.base
-    if comparison is None or base is None:
+    base = facts.base
+    if base is None:
         return
     yield f"## Comparing with {markdown(base.name)}"
     yield ""
@@ -135,11 +136,7 @@ def _fairness(facts: Facts) -> Iterator[str]:
     yield ""
     for each in fairness(facts):
         yield f"- {markdown(split_name(each.split))}: {markdown(each.words)}"
-    for reason in comparison.reasons:
-        if not reason.startswith(("split ", "items without a split")):
-            yield f"- {markdown(reason)}"
-    if facts.test_note:
-        yield f"- {markdown(facts.test_note)}"
+    yield from (f"- {markdown(reason)}" for reason in reasons(facts))
     yield ""
     yield f"Test labels: {facts.tag.test_version or 'none'}, before: {base.test_version or 'none'}."
 

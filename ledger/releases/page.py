@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ledger.errors import ConfigurationError
@@ -15,6 +15,8 @@ from ledger.remap import TRAINING
 
 TEMPLATE = "qa.html.j2"
 _SOURCES_MAX = 8
+_LINES_MAX = 6
+"""It is one page: of more, the notes and the files beside it tell."""
 
 
 def page(facts: Facts) -> str:
@@ -67,7 +69,7 @@ def _shown(facts: Facts) -> Mapping[str, Any]:
             for each in fairness
             if each.verdict != "not_fair" and each.split not in TRAINING
         ],
-        "reasons": _reasons(facts),
+        "reasons": words.reasons(facts),
         "checks": checks,
         "statuses": Counter(check.status for check in checks),
         "changed_share": words.percent(changes.touched, facts.items - _added(facts)),
@@ -78,25 +80,27 @@ def _shown(facts: Facts) -> Mapping[str, Any]:
         "sources": _bars(facts.corrections.sources),
         "segments": _bars(facts.corrections.segments),
         "reviewers": _bars(facts.corrections.reviewers),
-        "schema_lines": [
+        "schema_lines": _first(
             line for change in facts.schema_changes for line in words.schema_lines(change)
-        ],
-        "remap": facts.remap.as_dict(),
+        ),
+        "remap_lines": _first(words.remap_lines(facts.remap)),
+        "patches": facts.patches[:_LINES_MAX],
+        "measured": facts.measured[:_LINES_MAX],
         "metric_line": words.metric_line,
         "split_name": words.split_name,
         "width": charts.WIDTH,
     }
 
 
+def _first(lines: Iterable[str]) -> list[str]:
+    """The first lines, and how many more there are."""
+    told = list(lines)
+    rest = len(told) - _LINES_MAX
+    return told if rest <= 0 else [*told[:_LINES_MAX], f"and {rest:,} more"]
+
+
 def _added(facts: Facts) -> int:
     return facts.changes.kinds.get("added", 0)
-
-
-def _reasons(facts: Facts) -> list[str]:
-    """Why results compare or not, as far as it is not about one split."""
-    found = facts.comparison.reasons if facts.comparison else ()
-    told = [each for each in found if not each.startswith(("split ", "items without a split"))]
-    return [*told, *([facts.test_note] if facts.test_note else [])]
 
 
 def _splits(facts: Facts) -> list[tuple[charts.Bar, int, str]]:

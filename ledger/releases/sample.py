@@ -17,6 +17,7 @@ from ledger.door import read_line
 from ledger.errors import ConfigurationError, InvalidRequest
 
 ITEMS_MIN = 50
+"""A bound of the contract is measured on so many items at least."""
 _KEYS = {"id", "annotator", "label"}
 
 
@@ -25,7 +26,11 @@ class Sample:
     """For each item of the sample the two annotators with their labels, by the annotator's name."""
 
     labels: Mapping[str, tuple[tuple[str, str], tuple[str, str]]]
-    items_min: int = ITEMS_MIN
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """Every label that somebody gave."""
+        return frozenset(label for pair in self.labels.values() for _, label in pair)
 
 
 class Agreement(NamedTuple):
@@ -67,10 +72,10 @@ def _take(found: dict[str, dict[str, str]], line: bytes, where: str) -> None:
         fields: dict[str, Any] = read_line(line)
     except InvalidRequest as error:
         raise InvalidRequest(f"{where}: {error}") from error
-    if fields.keys() != _KEYS or not all(isinstance(each, str) for each in fields.values()):
+    if fields.keys() != _KEYS or not all(isinstance(f, str) and f for f in fields.values()):
         raise InvalidRequest(
-            f'{where}: a line is {{"id": ..., "annotator": ..., "label": ...}}, three texts; it '
-            f"has {', '.join(sorted(fields)) or 'nothing'}"
+            f'{where}: a line is {{"id": ..., "annotator": ..., "label": ...}}, none empty; '
+            f"it has {', '.join(sorted(fields)) or 'nothing'}"
         )
     labels = found[fields["id"]]
     if fields["annotator"] in labels:

@@ -9,7 +9,7 @@ from ledger.core.events import SchemaChanged
 from ledger.releases.checks import CHECKS
 from ledger.releases.facts import Facts, Measured
 from ledger.releases.tally import TEST, Kind
-from ledger.remap import TRAINING
+from ledger.remap import TRAINING, Remap
 
 _VERDICTS: Mapping[str, str] = {
     "fair": "Results compare as they are",
@@ -132,6 +132,13 @@ def verdict(facts: Facts) -> str:
     return f"Results on {' and '.join(unfair)} do not compare"
 
 
+def reasons(facts: Facts) -> list[str]:
+    """Why results compare or not, as far as it is not about one split."""
+    found = facts.comparison.reasons if facts.comparison else ()
+    told = [each for each in found if not each.startswith(("split ", "items without a split"))]
+    return [*told, *([facts.test_note] if facts.test_note else [])]
+
+
 def _of_split(split: str, changed: int, verdict: str, old: str, new: str) -> str:
     if split in TRAINING:
         told = f"{plural(changed, 'label', 'labels')} changed" if changed else "No label changed"
@@ -174,6 +181,14 @@ def schema_lines(change: SchemaChanged) -> Iterator[str]:
         yield f"{added.name} is new" + (f": {added.meaning}" if added.meaning else "")
     for name in change.deprecate:
         yield f"{name} is deprecated"
+
+
+def remap_lines(remap: Remap) -> Iterator[str]:
+    """How to count so that results compare with the base's, a sentence each."""
+    for common, names in remap.aggregate_for_old.items():
+        yield f"To compare with the base, count {' and '.join(names)} as {common}."
+    for common, names in remap.aggregate_for_new.items():
+        yield f"To compare with the base, count its {' and '.join(names)} as {common}."
 
 
 def metric_line(measured: Measured) -> str:

@@ -238,6 +238,11 @@ WRONG: dict[str, tuple[list[Any], str]] = {
         *([{**LINE, "id": "x"}, {**LINE, "id": "x", "annotator": "kim"}],),
         "the sample names x, which has no label here",
     ),
+    "no class": (
+        *([{**LINE, "label": "ox"}, {**LINE, "annotator": "kim"}],),
+        "the sample says 'ox', which is no class here",
+    ),
+    "nobody": ([{**LINE, "annotator": ""}], "line 1: a line is "),
 }
 
 

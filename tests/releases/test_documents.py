@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +96,33 @@ def test_the_folder_stays_where_it_is_asked_for(book: Ledger, tmp_path: Any) -> 
         assert written.parent == tmp_path / "out"
         assert (written / "splits/..%2Fx.txt").read_text() == "a\n"
     assert [each.name for each in tmp_path.iterdir() if each.is_dir()] == ["out"]
+
+
+def test_every_id_of_a_split_is_one_line(book: Ledger, tmp_path: Path) -> None:
+    """Ids that hold line breaks, or look like JSON, are told apart from all others."""
+    ids = ["a\nb", "a", "b", '"a"', "c/d", "e\u2028", "f\\n"]
+    book.append([schema(1, "cat"), *(item(each, "cat", split="x") for each in ids)])
+    book.tag("v1", actor="ann")
+    text = (Releases(book).write("v1", tmp_path) / "splits/x.txt").read_text()
+    read = [json.loads(line) if line[0] == '"' else line for line in text.splitlines()]
+    assert read == sorted(ids)
+
+
+def test_the_page_stays_one_page(book: Ledger) -> None:
+    """However many classes, patches and models there are, the page tells of the first ones."""
+    old = [f"class-{number:03}" for number in range(200)]
+    book.append([schema(1, *old), item("a", "class-000")])
+    assert book.tag("v1", actor="ann").checks["classes"].endswith("class-003, ...")
+    book.append([{**schema(2), "rename": {name: name.replace("class", "kind") for name in old}}])
+    book.tag("v2", actor="ann")
+    model = {"type": "ModelRegistered", "label_version": "v2", "metrics": {"f1": 0.5}}
+    book.append([{**model, "name": f"m{number}", "actor": "ann"} for number in range(9)])
+    text = page(Releases(book).facts("v2"))
+    assert text.count("is called kind-") <= 16
+    assert text.count("To compare with the base, count") == 6
+    assert text.count("<li>and 194 more</li>") == 2
+    assert text.count("f1 0.5") == 6
+    assert "<li>and 3 more</li>" in text
 
 
 def test_the_notes(life: Ledger) -> None:
