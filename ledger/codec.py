@@ -192,6 +192,15 @@ class Codec:
         broken = problem(event)
         return event if broken is None else Undecodable(f"{schema.event}: {broken}")
 
+    def name_of(self, value: bytes | None) -> str | None:
+        """The type of event that the bytes say they hold, from their first `HEADER_BYTES` alone;
+        None where they name no schema of ours.
+        """
+        if value is None or len(value) < HEADER_BYTES or value[:1] != MAGIC:
+            return None
+        schema = self.schema(int.from_bytes(value[1:HEADER_BYTES], "big"))
+        return schema.event if isinstance(schema, EventSchema) else None
+
     def _header(self, schema: EventSchema) -> bytes:
         header = self._headers.get(schema.event)
         if header is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ledger import positions
-from ledger.codec import HEADER_BYTES, EventSchema
+from ledger.codec import HEADER_BYTES
 from ledger.core.events import SchemaChanged
 from ledger.core.governance import Governance
 from ledger.core.position import Position
@@ -139,10 +139,7 @@ def _types(dataset: Dataset, partition: int, start: int, stop: int) -> Counter[s
         headers.update((value or b"")[:HEADER_BYTES] for value in batch.values)
     counts: Counter[str] = Counter()
     for header, count in headers.items():
-        whole = len(header) == HEADER_BYTES and header[0] == 0
-        schema = dataset.codec.schema(int.from_bytes(header[1:], "big")) if whole else None
-        name = schema.event if isinstance(schema, EventSchema) else "undecodable"
-        counts[name] += count
+        counts[dataset.codec.name_of(header) or "undecodable"] += count
     return counts
 
 

@@ -8,6 +8,8 @@ position outside of patches is one step as well.
 
 from __future__ import annotations
 
+import heapq
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -23,9 +25,9 @@ from ledger.core.events import (
 from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
 from ledger.core.position import Position
-from ledger.dataset import Entry
+from ledger.dataset import Dataset
 from ledger.errors import InvalidRequest
-from ledger.logs.base import Topic
+from ledger.logs.base import Batch, Topic
 from ledger.past.stories import stories
 from ledger.reading import Reading
 
@@ -110,31 +112,50 @@ class _Change(NamedTuple):
     belongs: tuple[object, ...]
 
 
+class _Message(NamedTuple):
+    """A message in the log, and the change of labels that it is, if it is one."""
+
+    timestamp_ms: int
+    topic: Topic
+    partition: int
+    offset: int
+    change: _Change | None
+
+
 def _changes(book: Reading, good: Position, bad: Position) -> Iterator[Step]:
     governance = book.governance
     applied = _applied(book, good, bad)
+    parts = [_governed(book, good.governance, bad.governance)]
+    parts += [
+        _labelled(book, partition, start, stop, applied)
+        for partition, (start, stop) in enumerate(zip(good.labels, bad.labels, strict=True))
+    ]
     labels, offset = list(good.labels), good.governance
     causes: list[Cause] = []
     count = 0
     belongs: tuple[object, ...] | None = None
     last = good
-    for entry in book.events(good, bad):
-        change = _change(book, entry, applied)
+    for message in heapq.merge(*parts, key=_TIME):
+        change = message.change
         if change is not None:
-            here = Position(tuple(labels), offset)
-            if count and change.belongs != belongs and _stands(governance, here):
-                yield Step(here, (), tuple(causes), count)
-                causes, count, last = [], 0, here
+            if count and change.belongs != belongs:
+                here = Position(tuple(labels), offset)
+                if _stands(governance, here):
+                    yield Step(here, (), tuple(causes), count)
+                    causes, count, last = [], 0, here
             belongs = change.belongs
             count += 1
             if len(causes) < _SHOWN_MAX:
                 causes.append(change.cause)
-        if entry.topic is Topic.GOVERNANCE:
-            offset = entry.offset + 1
+        if message.topic is Topic.GOVERNANCE:
+            offset = message.offset + 1
         else:
-            labels[entry.partition] = entry.offset + 1
+            labels[message.partition] = message.offset + 1
     if count and not last.same_prefix(bad):
         yield Step(bad, (), tuple(causes), count)
+
+
+_TIME = operator.attrgetter("timestamp_ms")
 
 
 def _stands(governance: Governance, position: Position) -> bool:
@@ -142,43 +163,46 @@ def _stands(governance: Governance, position: Position) -> bool:
     return governance.closed(position) and not governance.cuts(position)
 
 
-def _change(
-    book: Reading, entry: Entry, applied: Mapping[tuple[int, int], CorrectionProposed]
-) -> _Change | None:
-    event = entry.event
-    match event:
-        case ReviewDecided():
-            proposal = applied.get((entry.partition, entry.offset))
-            if proposal is None:
-                return None
-            patch = proposal.patch_id
-            return _Change(
-                Cause(event, proposal), (patch,) if patch else (entry.partition, entry.offset)
-            )
-        case ItemRegistered():
-            return _Change(Cause(event), ("import", event.actor, event.source))
-        case SchemaChanged() | RolledBack():
-            counted = book.reader.outcomes.get(entry.offset) in (
-                Outcome.CHANGED,
-                Outcome.ROLLED_BACK,
-            )
-            return _Change(Cause(event), ("governance", entry.offset)) if counted else None
-        case _:
-            return None
+def _governed(book: Reading, start: int, stop: int) -> Iterator[_Message]:
+    """The messages on governance. Contract changes and rollbacks that count are changes."""
+    outcomes = book.reader.outcomes
+    for entry in book.dataset.entries(Topic.GOVERNANCE, 0, start, stop) if start < stop else ():
+        counts = outcomes.get(entry.offset) in (Outcome.CHANGED, Outcome.ROLLED_BACK)
+        change = None
+        if isinstance(entry.event, (SchemaChanged, RolledBack)) and counts:
+            change = _Change(Cause(entry.event), ("governance", entry.offset))
+        yield _Message(entry.timestamp_ms, Topic.GOVERNANCE, 0, entry.offset, change)
 
 
-def _applied(
-    book: Reading, good: Position, bad: Position
-) -> dict[tuple[int, int], CorrectionProposed]:
+def _labelled(
+    book: Reading, partition: int, start: int, stop: int, applied: Mapping[tuple[int, int], _Change]
+) -> Iterator[_Message]:
+    """The messages of a label partition. Of those that are no votes only registrations are changes,
+    and only they are decoded.
+    """
+    codec = book.dataset.codec
+    for batch in _read(book.dataset, partition, start, stop):
+        rows = zip(batch.timestamps_ms, batch.offsets, batch.values, strict=True)
+        for timestamp_ms, offset, value in rows:
+            change = applied.get((partition, offset))
+            if change is None and codec.name_of(value) == _ITEM:
+                event = codec.decode(value)
+                if isinstance(event, ItemRegistered):
+                    change = _Change(Cause(event), ("import", event.actor, event.source))
+            yield _Message(timestamp_ms, Topic.LABELS, partition, offset, change)
+
+
+def _applied(book: Reading, good: Position, bad: Position) -> dict[tuple[int, int], _Change]:
     """The votes between that applied a correction, by place. Of those that a rollback between took
     back it is not asked whether they had: each may have been a change.
     """
     dataset = book.dataset
     keys: set[bytes | None] = set()
-    for entry in book.events(good, bad):
-        if isinstance(entry.event, ReviewDecided) and entry.event.decision == "accept":
-            keys.add(entry.key)
-    found: dict[tuple[int, int], CorrectionProposed] = {}
+    for partition, (start, stop) in enumerate(zip(good.labels, bad.labels, strict=True)):
+        for batch in _read(dataset, partition, start, stop):
+            pairs = zip(batch.keys, batch.values, strict=True)
+            keys.update(key for key, value in pairs if dataset.codec.name_of(value) == _VOTE)
+    found: dict[tuple[int, int], _Change] = {}
     for story in stories(dataset, bad, keys):
         world = story.told()
         proposals: dict[str, CorrectionProposed] = {}
@@ -189,5 +213,15 @@ def _applied(
             elif isinstance(event, ReviewDecided) and event.correction_id in proposals:
                 outcome = world.outcomes.get(entry.offset)
                 if event.decision == "accept" and outcome in (Outcome.APPLIED, Outcome.VOID):
-                    found[entry.partition, entry.offset] = proposals[event.correction_id]
+                    place = entry.partition, entry.offset
+                    cause = Cause(event, proposals[event.correction_id])
+                    patch = cause.proposal and cause.proposal.patch_id
+                    found[place] = _Change(cause, (patch,) if patch else place)
     return found
+
+
+_ITEM, _VOTE = ItemRegistered.__name__, ReviewDecided.__name__
+
+
+def _read(dataset: Dataset, partition: int, start: int, stop: int) -> Iterator[Batch]:
+    return dataset.log.read(Topic.LABELS, partition, start, stop) if start < stop else iter(())

@@ -14,13 +14,14 @@ from ledger.core.contract import Contract
 from ledger.core.events import ItemRegistered, ReviewDecided, RolledBack, SchemaChanged
 from ledger.core.position import Position
 from ledger.errors import InvalidRequest
+from ledger.logs.base import Message, Topic
 from ledger.past import Past, bisecting
 from ledger.past.bisecting import Found, Test, Verdict
 from ledger.past.steps import Step, Steps, steps_between
 from ledger.patches import Edit, Patches
 from ledger.reading import Where
 from ledger.snapshot import Difference, Snapshot
-from tests.events import item, schema
+from tests.events import item, proposal, schema, vote
 from tests.past.books import animals, corrected
 
 
@@ -180,6 +181,21 @@ def test_a_rollback_is_a_step(tmp_path: Path) -> None:
             RolledBack,
         ]
         assert [book.snapshot(step.position).labels()["cat"] for step in steps] == [5, 4, 6]
+
+
+def test_what_changes_nothing_is_no_step(tmp_path: Path) -> None:
+    """Foreign bytes, broken events, votes to keep, accepted corrections that went stale."""
+    with animals(tmp_path) as book:
+        good, log = book.resolve(), book.dataset.log
+        whole = next(value for batch in log.read(Topic.LABELS, 1, 0, 1) for value in batch.values)
+        assert whole is not None
+        for value in (b"", b"\0", b"\0\0\0\0\x63?", b"no event", whole[:-1]):
+            log.append(Topic.LABELS, [Message(1, b"a", value, 1)])
+        book.append(corrected("1", "a", "dog", "cow"))
+        book.append([proposal("2", "a", "cat", "dog", "eve"), vote("2", "a", "keep")])
+        book.append(corrected("3", "b", "cat", "dog"))
+        (step,) = steps_between(book, good, book.resolve(), "corrections").steps
+        assert [cause.proposal and cause.proposal.correction_id for cause in step.causes] == ["3"]
 
 
 @pytest.mark.parametrize(
