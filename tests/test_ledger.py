@@ -125,7 +125,7 @@ def test_a_refused_act_appends_nothing(address: Address) -> None:
     """What the fold would refuse is refused before it is appended, with the outcome's name."""
     with reviews(address) as book:
         before = book.resolve()
-        with pytest.raises(InvalidRequest, match="not_permitted"):
+        with pytest.raises(InvalidRequest, match="takes two people"):
             book.rollback("2000-01-01", actor="ann", approved_by="ann")
         assert book.review("2", "accept", actor="bob") is Outcome.SELF_REVIEW
         assert book.correct("c", to="bird", actor="bob")[1] is Outcome.CLASS_NOT_IN_CONTRACT
