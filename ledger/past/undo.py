@@ -4,7 +4,8 @@ An item goes back to what it would be without the corrections that are undone (s
 kept correction that was applied, and would not have been without them, *stands on* them: it is a
 dependant. Its item is left as it is, but for what was undone after it; or, with dependants, it is
 undone as well. A dependant that was an earlier undoing is no news and not listed, so that undoing
-twice finds nothing to do.
+twice finds nothing to do; but where that undoing was undone itself it is listed, for it is why what
+is selected stays: the last word on the item is the later undoing's.
 
 What cannot be put back by a correction is left and listed, never guessed: a class that the
 contract no longer takes, a label that a split leaves unresolved, no geometry where now is one.
@@ -86,10 +87,11 @@ def plan(book: Reading, selection: Selection, *, with_dependants: bool) -> Plan:
         still_open += sum(each.open for each in mine)
         taken = {each.proposal.correction_id for each in mine} & now.applied.keys()
         unwound = _unwound(story, now, taken, with_dependants=with_dependants)
+        old_news = _undoings(now)
         for name, correction in now.applied.items():
             if name in taken:
                 undone.append(correction.proposal)
-            elif name in unwound.dependants and correction.proposal.source != "rollback":
+            elif name in unwound.dependants and name not in old_news:
                 dependants.append(correction.proposal)
         for each in _ways_back(now, unwound.world):
             if isinstance(each, Edit):
@@ -110,6 +112,19 @@ def plan(book: Reading, selection: Selection, *, with_dependants: bool) -> Plan:
 
 def _by_item(each: CorrectionProposed | Edit | Left) -> bytes:
     return each.item_id.encode()
+
+
+def _undoings(now: World) -> set[str]:
+    """The corrections of a record that were undoings, and were not undone themselves next."""
+    found = set[str]()
+    last: dict[str, str] = {}
+    for name, correction in now.applied.items():
+        item_id = correction.proposal.item_id
+        if correction.proposal.source == "rollback":
+            found.add(name)
+            found.discard(last.get(item_id, ""))
+        last[item_id] = name
+    return found
 
 
 class _Unwound(NamedTuple):

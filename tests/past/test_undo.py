@@ -160,6 +160,21 @@ def test_an_undoing_is_undone_by_its_patch(tmp_path: Path) -> None:
         assert labels(book)["a"] == "dog"
 
 
+def test_what_an_undone_undoing_brought_back_stays_and_why_is_told(tmp_path: Path) -> None:
+    """Undoing Eve's again changes nothing, for somebody undid the undoing: it is listed."""
+    with animals(tmp_path, *corrected("1", "a", "cat", "dog")) as book:
+        undo(book)
+        assert Past(book).undo_plan(EVE).dependants == ()
+        undo(book, Selection(source="rollback"))
+        assert labels(book)["a"] == "dog"
+        found = Past(book).undo_plan(EVE)
+        assert found.edits == ()
+        (undoing,) = found.dependants
+        assert (undoing.source, undoing.from_label, undoing.to_label) == ("rollback", "dog", "cat")
+        undo(book, Selection(patch=Patches(book).all()[-1].event.patch_id))
+        assert labels(book)["a"] == "cat"
+
+
 def test_a_redelivered_proposal_does_not_step_in(tmp_path: Path) -> None:
     """The same correction sent twice is undone once and for all."""
     twice = proposal("1", "a", "cat", "dog", "eve", event_id="e1")
