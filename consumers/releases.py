@@ -74,6 +74,7 @@ def as_fields(facts: Facts) -> dict[str, Any]:
         "corrections": dict(found.outcomes),
         "corrections_by_source": dict(found.sources),
         "corrections_by_segment": dict(found.segments),
+        "rollbacks": [each._asdict() for each in facts.rollbacks],
         "patches": [
             {"patch_id": each.patch_id, "file": each.file, "sha256": each.sha256}
             for each in facts.patches

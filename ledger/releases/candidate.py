@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn, cast
 from ledger.contracts.relabel import columns_of, difference
 from ledger.contracts.unresolved import unresolved
 from ledger.core.contract import Contract, Contracts
-from ledger.core.events import SchemaChanged, VersionTagged
+from ledger.core.events import RolledBack, SchemaChanged, VersionTagged
 from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.errors import InvalidRequest
@@ -170,6 +170,12 @@ class Candidate:
             and isinstance(change.event, SchemaChanged)
             and not self.governance.void(change.offset)
         ]
+
+    @cached_property
+    def rollbacks(self) -> list[RolledBack]:
+        """What took labels or classes back since the base, in order."""
+        since = self.base.position.governance if self.base else 0
+        return [each.event for each in self.governance.live_rollbacks if each.offset >= since]
 
     def without(self, item_ids: Collection[str]) -> list[str]:
         """Those of the items that are not labelled here, sorted."""

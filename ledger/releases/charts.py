@@ -14,7 +14,7 @@ WIDTH = 560
 HUES = 10
 """Classes take one of so many colours, in turn."""
 NEW, GONE = "new", "gone"
-_ROWS_MAX, _FLOWS_MAX = 12, 18
+_ROWS_MAX, _FLOWS_MAX = 12, 12
 _ROW, _BAR_FROM, _BAR_TO = 36, 150, 470
 _NODE, _GAP, _NODE_MIN = 12, 18, 14
 _FLOW_FROM, _FLOW_TO = 132, WIDTH - 132
@@ -134,7 +134,7 @@ def distribution(
 def flows(
     transitions: Mapping[tuple[str | None, str | None], int], colours: Mapping[str, int]
 ) -> Flows:
-    """Ribbons between the classes before and after, the largest eighteen."""
+    """Ribbons between the classes before and after, the largest twelve."""
     chosen = dict(list(transitions.items())[:_FLOWS_MAX])
     rest = sum(transitions.values()) - sum(chosen.values())
     left = _totals((old, count) for (old, _), count in chosen.items())

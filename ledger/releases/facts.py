@@ -6,7 +6,7 @@ same events: no fact names an offset, a path or the clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,6 +38,15 @@ class Measured(NamedTuple):
     verdict: Verdict
 
 
+class WentBack(NamedTuple):
+    """One rollback: to which version (None where the position has no name), by whom, and why."""
+
+    to: str | None
+    actor: str
+    approved_by: str | None
+    reason: str | None
+
+
 @dataclass(frozen=True)
 class Facts:
     """A version beside its base. Labels of the base are counted under the contract of the version.
@@ -53,6 +62,7 @@ class Facts:
         changes: what differs from the base.
         unresolved: how many items a split left without a class.
         corrections: what was settled since the base.
+        rollbacks: what went back since the base, in order.
         schema_changes: the mapping that was used, in order.
         patches: those that corrections since the base belong to, by id.
         comparison: whether results on the two compare; None without a base.
@@ -71,6 +81,7 @@ class Facts:
     changes: Tally
     unresolved: int
     corrections: Corrections
+    rollbacks: tuple[WentBack, ...]
     schema_changes: tuple[SchemaChanged, ...]
     patches: tuple[PatchProposed, ...]
     comparison: Comparison | None
@@ -132,6 +143,7 @@ def facts_of(book: Ledger, name: str, reading: Remembered | None = None) -> Fact
         changes=candidate.tally,
         unresolved=len(candidate.unresolved),
         corrections=candidate.corrections,
+        rollbacks=tuple(_went_back(candidate)),
         schema_changes=tuple(candidate.schema_changes),
         patches=patches_of(book.governance, candidate.corrections),
         comparison=compare(candidate.reading, base.name, name) if base else None,
@@ -166,6 +178,13 @@ def completed(tag: VersionTagged, candidate: Candidate) -> VersionTagged:
         changed_by_split=tally.by_split,
         class_deltas=tally.class_deltas,
     )
+
+
+def _went_back(candidate: Candidate) -> Iterator[WentBack]:
+    tags = candidate.governance.tags.values()
+    for each in candidate.rollbacks:
+        names = (tag.event.name for tag in tags if tag.event.position.same_prefix(each.to))
+        yield WentBack(next(names, None), each.actor, each.approved_by, each.reason)
 
 
 def _measured(candidate: Candidate, name: str) -> list[Measured]:

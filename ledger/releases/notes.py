@@ -15,6 +15,7 @@ from ledger.releases.words import (
     percent,
     plural,
     reasons,
+    rollback_line,
     schema_lines,
     split_name,
     split_order,
@@ -54,6 +55,9 @@ def _nature(facts: Facts) -> Iterator[str]:
     yield ""
     outcomes = ", ".join(f"{count:,} {name}" for name, count in found.outcomes.items())
     yield f"Corrections settled since the base: {outcomes or 'none'}."
+    if facts.rollbacks:
+        yield ""
+        yield from (f"- {markdown(rollback_line(each))}" for each in facts.rollbacks)
     for title, table in (
         ("By source", found.sources),
         ("By reason", found.reasons),

@@ -83,6 +83,7 @@ def _shown(facts: Facts) -> Mapping[str, Any]:
         "schema_lines": _first(
             line for change in facts.schema_changes for line in words.schema_lines(change)
         ),
+        "rollback_lines": _first(words.rollback_line(each) for each in facts.rollbacks),
         "remap_lines": _first(words.remap_lines(facts.remap)),
         "patches": facts.patches[:_LINES_MAX],
         "measured": facts.measured[:_LINES_MAX],

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ledger.core.events import SchemaChanged
 from ledger.releases.checks import CHECKS
-from ledger.releases.facts import Facts, Measured
+from ledger.releases.facts import Facts, Measured, WentBack
 from ledger.releases.tally import TEST, Kind
 from ledger.remap import TRAINING, Remap
 
@@ -181,6 +181,13 @@ def schema_lines(change: SchemaChanged) -> Iterator[str]:
         yield f"{added.name} is new" + (f": {added.meaning}" if added.meaning else "")
     for name in change.deprecate:
         yield f"{name} is deprecated"
+
+
+def rollback_line(gone: WentBack) -> str:
+    """One rollback in a sentence."""
+    line = f"Rolled back to {gone.to or 'an earlier position'} by {gone.actor}"
+    line += f", approved by {gone.approved_by}" if gone.approved_by else ""
+    return line + (f": {gone.reason}" if gone.reason else "")
 
 
 def remap_lines(remap: Remap) -> Iterator[str]:

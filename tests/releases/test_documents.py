@@ -125,6 +125,15 @@ def test_the_page_stays_one_page(book: Ledger) -> None:
     assert "<li>and 3 more</li>" in text
 
 
+def test_a_rollback_since_the_base_is_told(life: Ledger) -> None:
+    """The notes and the page say that labels went back, to which version, by whom, and why."""
+    said = "Rolled back to labels-v2.1 by sam, approved by alex: too fast"
+    facts = Releases(life).facts("labels-v2.3")
+    assert said in notes(facts).replace("\\", "")
+    assert said in page(facts)
+    assert "Rolled back" not in page(Releases(life).facts("labels-v2.2"))
+
+
 def test_the_notes(life: Ledger) -> None:
     """They tell the nature of the corrections, the segments, the metrics, and what compares."""
     told = notes(Releases(life).facts("labels-v1.6"))
