@@ -105,8 +105,11 @@ def _of_model(lineage: Lineage, name: str, *, as_json: bool) -> None:
     if left:
         note(f"and {left} more: --json lists all of them")
     count = len(changes.substantial)
-    what = "1 label changed" if count == 1 else f"{count} labels changed"
-    note(f"{what} since {stamp.model.label_version}, which {name} was trained on")
+    note(f"{_changed(count)} since {stamp.model.label_version}, which {name} was trained on")
+
+
+def _changed(count: int) -> str:
+    return "1 label changed" if count == 1 else f"{count} labels changed"
 
 
 @click.command()
@@ -126,7 +129,7 @@ def retrain(*, model: str | None, as_json: bool) -> None:
     asked = "no limit is set" if found.after is None else f"due from {found.after:g} on"
     verdict = "train again" if found.due else "not yet"
     print_line(
-        f"{found.changed} labels changed since {found.model.label_version}, which "
+        f"{_changed(found.changed)} since {found.model.label_version}, which "
         f"{found.model.name} was trained on; {asked}: {verdict}"
     )
     rows = [(name, str(count)) for name, count in found.by_class.items()]

@@ -185,7 +185,8 @@ def undo(
         done = {"patch_id": settled.patch_id, "decided": settled.decided} if settled else {}
         print_json({**_plan_fields(undone.plan), **done})
     if settled is None:
-        note("nothing to undo")
+        none = "" if plan.undone else ": no correction that was applied is one of these"
+        note(f"nothing to undo{none}")
     elif settled.decided:
         note(f"{_count(len(plan.edits), 'item')} changed, as {settled.patch_id}")
     else:

@@ -40,8 +40,9 @@ class Past:
     def what_if(self, *without: Selection, at: Where = HEAD) -> WhatIf:
         """What the labels would be if the events of these selections had never been appended.
 
-        Exact by the reference fold, and costs no more than a replay: two passes over the log, and
-        two folds of the records that the events are about.
+        Exact by the reference fold. It costs two passes over the log, which take apart only what
+        is asked about, and two folds of the records that the events are about: less than a replay
+        where these are few, nearly two where they are most.
         """
         chosen = [Chosen.of(each, self.book.resolve) for each in without]
         return whatif.what_if(self.book.dataset, self.book.resolve(at), chosen)

@@ -78,7 +78,9 @@ def test_undo(busy: Errata) -> None:
     assert busy.labels() == {"a": "dog", "b": "cat", "c": "cat"}
     again = busy("undo", "--author", "eve", "--approved-by", "bob")
     assert "nothing to undo" in again.err
-    assert "nothing to undo" in busy("undo", "--author", "nobody", "--approved-by", "bob").err
+    assert "was applied" not in again.err
+    nobody = busy("undo", "--author", "nobody", "--approved-by", "bob").err
+    assert nobody == "nothing to undo: no correction that was applied is one of these\n"
 
 
 def test_undo_takes_two(busy: Errata) -> None:
