@@ -6,8 +6,7 @@ of its partition is read over, without being decoded: several times as fast as f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ledger.codec import Undecodable
@@ -38,7 +37,7 @@ def fold_record(
 
     `observe` gets every entry with the record's key, and what became of it.
     """
-    chosen = _Chosen(dataset, governance, observe, None)
+    chosen = _Chosen(dataset, governance, observe)
     return chosen.fold(home_of(record_id, dataset), frozenset((record_id.encode(),)), stop)
 
 
@@ -47,7 +46,6 @@ def state_of(
     records: Iterable[str],
     position: Position,
     observe: Observer | None = None,
-    leave_out: Callable[[LabelEvent], bool] | None = None,
 ) -> State:
     """The state at a closed position, of some records only, in one pass over the log.
 
@@ -56,13 +54,12 @@ def state_of(
         records: their ids.
         position: closed, and within the log.
         observe: called with every entry of theirs and what became of it.
-        leave_out: whether an event is passed over, as if it had never been appended.
     """
     governance = fold_governance(dataset, position.governance)
     keys: list[set[bytes]] = [set() for _ in range(dataset.partitions)]
     for record_id in records:
         keys[home_of(record_id, dataset)].add(record_id.encode())
-    chosen = _Chosen(dataset, governance, observe, leave_out)
+    chosen = _Chosen(dataset, governance, observe)
     folds = [
         chosen.fold(home, frozenset(keys[home]), stop) for home, stop in enumerate(position.labels)
     ]
@@ -75,7 +72,6 @@ class _Chosen(NamedTuple):
     dataset: Dataset
     governance: Governance
     observe: Observer | None
-    leave_out: Callable[[LabelEvent], bool] | None
 
     def fold(self, partition: int, keys: frozenset[bytes], stop: int) -> PartitionFold:
         """The fold of the events with these keys below `stop` of the partition."""
@@ -84,8 +80,6 @@ class _Chosen(NamedTuple):
             for entry in entries(self.dataset, partition, keys, span.start, span.stop):
                 if not isinstance(entry.event, LabelEvent):
                     outcome = Outcome.UNDECODABLE
-                elif self.leave_out is not None and self.leave_out(entry.event):
-                    continue
                 elif span.live:
                     outcome = fold.apply(entry.offset, entry.key, entry.event)
                 else:
