@@ -123,12 +123,8 @@ class Candidate:
         with the same label events.
         """
         contract = self.governance.prefix(named.governance).contract
-        mapped = self.governance.contracts.live(contract.version)
-        return (
-            mapped
-            and _undisturbed(self.governance, named)
-            and not _asking(self.governance.contracts, contract)
-        )
+        asking = _asking(self.governance.contracts, contract)
+        return not asking and _undisturbed(self.governance, named)
 
     @cached_property
     def tally(self) -> Tally:

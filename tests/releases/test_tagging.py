@@ -123,18 +123,24 @@ def test_a_base_that_was_rolled_back_is_compared_as_it_was(book: Ledger) -> None
     assert book.tag("v3", base="v2", **WHO).class_deltas == {"cat": -1, "dog": 1}
     book.append([{**schema(2), "split": {"dog": {"small": "x < 2", "large": "x >= 2"}}}])
     assert book.tag("v4", base="v2", **WHO).class_deltas == {"cat": -1, "large": 1}
-    assert book.tag("v5", **WHO).class_deltas == {}
+    last = book.tag("v5", **WHO)
+    assert (last.base, last.class_deltas) == ("v4", {})
+    assert [len(Releases(book).facts(name).rollbacks) for name in ("v4", "v5")] == [1, 0]
 
 
 def test_a_contract_that_went_back_is_compared_by_name(book: Ledger) -> None:
     """A base whose contract was rolled back cannot be mapped, and is compared as it stands."""
-    book.append([schema(1, "cat"), item("a", "cat")])
+    book.append([schema(1, "cat", "dog"), item("a", "cat"), item("b", "dog")])
     book.tag("v1", **WHO)
     book.append([{**schema(2), "rename": {"cat": "feline"}}])
     book.tag("v2", **WHO)
     book.rollback("v1", actor="sam", approved_by="alex")
     assert book.tag("v3", base="v2", **WHO).class_deltas == {"cat": 1, "feline": -1}
     assert book.tag("v4", **WHO).class_deltas == {}
+    book.append([{**schema(3), "contract_version": 1, "rename": {"dog": "hound"}}])
+    deltas = {"cat": 1, "dog": -1, "feline": -1, "hound": 1}
+    assert book.tag("v5", base="v2", **WHO).class_deltas == deltas
+    assert book.tag("v6", **WHO).class_deltas == {}
 
 
 def test_what_a_tag_keeps(life: Ledger) -> None:
