@@ -46,7 +46,12 @@ def eventful(address: Address) -> Ledger:
     book.append([schema(3, rename={"dog": "hound"}), schema(4, split=split)])
     book.append_all([schema(4, rename={"hound": "x"})])  # refused: a version conflict
     book.append([item("kitten", "young", attributes={"age": 1})])
-    waiver = {"type": "WaiverGranted", "version": "v3", "check": "unresolved", "reason": "they wait"}
+    waiver = {
+        "type": "WaiverGranted",
+        "version": "v3",
+        "check": "unresolved",
+        "reason": "they wait",
+    }
     book.append([{**waiver, "actor": "ann", "approved_by": "bob"}])
     after = book.tag("v3", actor="ann").position
     book.rollback("v2.1", actor="ann", approved_by="bob")

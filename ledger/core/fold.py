@@ -261,7 +261,7 @@ class PartitionFold:
         ) or contract.expert(self.contracts.forward(proposal.to_label, since, until, after))
 
     def settle(self, offset: int, record: Record, proposal: CorrectionProposed) -> Outcome:
-        """Apply an accepted correction, or find it stale; `offset` is where its last vote stands."""
+        """Apply an accepted correction, or find it stale; its last vote stands at `offset`."""
         version = self.agreed(record, proposal)
         if version is None:
             return Outcome.STALE
