@@ -33,9 +33,7 @@ class Finding(NamedTuple):
 
     def said(self) -> str:
         """As a tag keeps it."""
-        if not self.measured:
-            return "not measured"
-        verdict = "failed" if self.failed else "passed"
+        verdict = "failed" if self.failed else "passed" if self.measured else "not measured"
         return f"{verdict}: {self.text}" if self.text else verdict
 
 
@@ -97,7 +95,7 @@ def _class_shift(candidate: Candidate, sample: Sample | None) -> Finding:
     if most is None or (
         few < SHIFT_ITEMS_MIN and "class_shift_max" not in candidate.contract.thresholds
     ):
-        return Finding(f"{few} items are too few to judge", measured=False)
+        return Finding(f"fewer than {SHIFT_ITEMS_MIN} items say too little", measured=False)
     shift = total_variation(before, after)
     text = f"{shift:.1%} of the distribution moved, at most {most:.1%} may"
     return Finding(text, failed=shift > most)
@@ -117,7 +115,7 @@ def _agreement(candidate: Candidate, sample: Sample | None) -> Finding:
     asked = [name for name, least in thresholds.items() if least is not None]
     if sample is None:
         if not asked:
-            return Finding(measured=False)
+            return Finding("no sample was given", measured=False)
         return Finding(f"the contract sets {asked[0]} and no sample was given", failed=True)
     strangers = candidate.without(sample.labels)
     if strangers:

@@ -73,7 +73,7 @@ def test_good_geometry(book: Ledger) -> None:
     unmeasured = item("x", "cat", geometry={"type": "bbox", "coordinates": [-9.0, 0.0, 1e6, 1.0]})
     book.append([schema(1, "cat"), PAGE, whole, text, triangle, nobody, unmeasured])
     assert set(book.tag("v1", actor="ann").checks.values()) == {
-        *("passed", "passed: no version before it", "not measured")
+        *("passed", "passed: no version before it", "not measured: no sample was given")
     }
 
 
@@ -148,12 +148,14 @@ def test_the_shift_of_classes(book: Ledger) -> None:
 
 
 def test_a_shift_of_few_items_says_nothing(book: Ledger) -> None:
-    """Ten items are judged only where the contract sets the bound itself."""
+    """Few items are judged only where the contract sets the bound itself."""
     more: dict[str, Any] = {"actor": "ann"}
     book.append([schema(1, "cat", "dog"), item("a", "cat")])
     book.tag("v1", **more)
     book.append([item("b", "dog")])
-    assert Releases(book).check()["class_shift"].said() == "not measured"
+    assert Releases(book).check()["class_shift"].said() == (
+        "not measured: fewer than 50 items say too little"
+    )
     policy = {"type": "PolicyChanged", "version": 2, "thresholds": {"class_shift_max": 0.1}, **more}
     book.append([policy])
     assert Releases(book).check()["class_shift"].failed
