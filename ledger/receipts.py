@@ -1,0 +1,221 @@
+"""Receipts: whoever sent a correction can ask what became of it.
+
+A receipt says where the log holds the correction, what was decided and by whom, and the first
+version that the correction is applied in; or why it is refused. Nobody is thanked for something
+that was not stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from ledger.core.contract import Contract
+from ledger.core.events import (
+    CorrectionProposed,
+    CorrectionWithdrawn,
+    LabelEvent,
+    ReviewDecided,
+)
+from ledger.core.fold import Correction, PartitionFold
+from ledger.core.outcome import Outcome
+from ledger.dataset import Entry
+from ledger.errors import InvalidRequest
+from ledger.reading import Reading
+from ledger.record import fold_record, home_of, proposed_in, state_of
+
+Status = Literal[
+    "in_review", "escalated", "applied", "stale", "kept", "withdrawn", "rolled_back", "refused"
+]
+_STATUS: dict[Outcome, Status] = {
+    Outcome.PROPOSED: "in_review",
+    Outcome.ESCALATED: "escalated",
+    Outcome.APPLIED: "applied",
+    Outcome.STALE: "stale",
+    Outcome.KEPT: "kept",
+    Outcome.WITHDRAWN: "withdrawn",
+}
+_LEVELS: dict[Status, tuple[str, ...]] = {
+    "in_review": ("proposed", "pending"),
+    "escalated": ("escalated",),
+}
+"""Under which names the contract's service levels may stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one correction, as of the log's end.
+
+    Attributes:
+        proposal: what was sent.
+        place: partition and offset on the label topic at which it was received.
+        received_at: when the log received it.
+        status: where it stands.
+        since: when it came to stand there.
+        votes: every vote that counts, by reviewer.
+        approvals_required: how many reviewers have to agree, as long as it is in review.
+        due_at: by when the contract promises a decision, as long as it is open.
+        version: the first version in which it is applied.
+        reason: why it is refused, withdrawn or kept, or what being stale means.
+    """
+
+    proposal: CorrectionProposed
+    place: tuple[int, int]
+    received_at: datetime
+    status: Status
+    since: datetime
+    votes: dict[str, str]
+    approvals_required: int | None = None
+    due_at: datetime | None = None
+    version: str | None = None
+    reason: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        sent = self.proposal
+        return {
+            "correction_id": sent.correction_id,
+            "item_id": sent.item_id,
+            "record_id": sent.record_id,
+            "from": sent.from_label,
+            "to": sent.to_label,
+            "by": sent.actor,
+            "partition": self.place[0],
+            "offset": self.place[1],
+            "received_at": self.received_at.isoformat(),
+            "status": self.status,
+            "since": self.since.isoformat(),
+            "votes": self.votes,
+            "approvals_required": self.approvals_required,
+            "due_at": self.due_at.isoformat() if self.due_at else None,
+            "version": self.version,
+            "reason": self.reason,
+        }
+
+
+def receipt(book: Reading, correction_id: str, record_id: str | None = None) -> Receipt:
+    """What became of a correction.
+
+    Args:
+        book: the ledger.
+        correction_id: the id it was sent with.
+        record_id: its record, where several have a correction of this id.
+
+    Raises:
+        InvalidRequest: the log holds none of this id, or several records do.
+    """
+    head = book.resolve()
+    records = [record_id] if record_id else proposed_in(book.dataset, correction_id, head)
+    if len(records) > 1:
+        raise InvalidRequest(
+            f"correction {correction_id!r} is in several records, {', '.join(records)}: "
+            "give --record"
+        )
+    said: list[tuple[Entry, LabelEvent, Outcome]] = []
+
+    def observe(entry: Entry, outcome: Outcome) -> None:
+        event = entry.event
+        about = (CorrectionProposed, ReviewDecided, CorrectionWithdrawn)
+        if isinstance(event, about) and event.correction_id == correction_id:
+            said.append((entry, event, outcome))
+
+    for record in records:
+        stop = head.labels[home_of(record, book.dataset)]
+        fold = fold_record(book.dataset, book.governance, record, stop, observe)
+        sent = _sent(said)
+        if sent is not None:
+            return _receipt(book, fold, said, sent)
+    raise InvalidRequest(
+        f"there is no correction {correction_id!r} on the log: it was not received; send it again"
+    )
+
+
+def _sent(
+    said: list[tuple[Entry, LabelEvent, Outcome]],
+) -> tuple[Entry, CorrectionProposed, Outcome] | None:
+    """The proposal that counts, else the one that a rollback voided, else the last refused one."""
+    found = [(e, p, o) for e, p, o in said if isinstance(p, CorrectionProposed)]
+    order = {Outcome.PROPOSED: 2, Outcome.VOID: 1}
+    return max(found, key=lambda each: (order.get(each[2], 0), each[0].offset), default=None)
+
+
+def _receipt(
+    book: Reading,
+    fold: PartitionFold,
+    said: list[tuple[Entry, LabelEvent, Outcome]],
+    sent: tuple[Entry, CorrectionProposed, Outcome],
+) -> Receipt:
+    entry, proposal, outcome = sent
+    received, place = _moment(entry), (entry.partition, entry.offset)
+    if outcome is Outcome.VOID:
+        votes = [o.offset for o, event, _ in said if isinstance(event, ReviewDecided)]
+        version = _first_version(book, proposal, max(votes, default=entry.offset))
+        why = "a rollback took it back; send it again under another id if it still holds"
+        return Receipt(
+            proposal, place, received, "rolled_back", received, {}, version=version, reason=why
+        )
+    if outcome is not Outcome.PROPOSED:
+        why = outcome.reason
+        return Receipt(proposal, place, received, "refused", received, {}, reason=why)
+    record = fold.records[proposal.record_id]
+    correction = record.corrections[proposal.correction_id]
+    status = _STATUS[correction.status]
+    last, event = _settled(said, correction) or (entry, proposal)
+    contract = fold.contracts.at(record.contract_version)
+    since = _moment(last)
+    applied = status == "applied"
+    return Receipt(
+        proposal,
+        place,
+        received,
+        status,
+        since,
+        dict(correction.votes),
+        approvals_required=contract.approvals_required if status == "in_review" else None,
+        due_at=_due(book.governance.contract, status, since),
+        version=_first_version(book, proposal, last.offset) if applied else None,
+        reason=_why(status, event),
+    )
+
+
+def _settled(
+    said: list[tuple[Entry, LabelEvent, Outcome]], correction: Correction
+) -> tuple[Entry, LabelEvent] | None:
+    """The event by which it came to stand where it does; None for its own proposal."""
+    at = [(e, event) for e, event, outcome in said if outcome is correction.status]
+    return at[0] if at and correction.status is not Outcome.PROPOSED else None
+
+
+def _why(status: Status, event: LabelEvent) -> str | None:
+    if status == "stale":
+        return "it was accepted, but the item no longer was what it corrects: nothing changed"
+    if isinstance(event, ReviewDecided):
+        return event.rationale
+    return event.reason if isinstance(event, CorrectionWithdrawn) else None
+
+
+def _due(contract: Contract, status: Status, since: datetime) -> datetime | None:
+    for name in _LEVELS.get(status, ()):
+        if name in contract.service_levels:
+            return since + timedelta(seconds=contract.service_levels[name])
+    return None
+
+
+def _first_version(book: Reading, proposal: CorrectionProposed, vote: int) -> str | None:
+    """The first version that holds the vote and in which the correction is applied."""
+    home = home_of(proposal.record_id, book.dataset)
+    tags = [tag.event for tag in book.governance.tags.values()]
+    for tag in sorted(tags, key=lambda t: (sum(t.position.labels), t.position.governance)):
+        if tag.position.labels[home] <= vote:
+            continue
+        state = state_of(book.dataset, [proposal.record_id], tag.position)
+        record = state.record(proposal.record_id)
+        found = record.corrections.get(proposal.correction_id) if record else None
+        if found is not None and found.status is Outcome.APPLIED:
+            return tag.name
+    return None
+
+
+def _moment(entry: Entry) -> datetime:
+    return datetime.fromtimestamp(entry.timestamp_ms / 1000, UTC)
