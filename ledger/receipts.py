@@ -8,10 +8,9 @@ that was not stored.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
-from ledger.core.contract import Contract
 from ledger.core.events import (
     CorrectionProposed,
     CorrectionWithdrawn,
@@ -24,6 +23,7 @@ from ledger.dataset import Entry
 from ledger.errors import InvalidRequest
 from ledger.reading import Reading
 from ledger.record import fold_record, home_of, proposed_in, state_of
+from ledger.service_levels import due, moment
 
 Status = Literal[
     "in_review", "escalated", "applied", "stale", "kept", "withdrawn", "rolled_back", "refused"
@@ -36,11 +36,6 @@ _STATUS: dict[Outcome, Status] = {
     Outcome.KEPT: "kept",
     Outcome.WITHDRAWN: "withdrawn",
 }
-_LEVELS: dict[Status, tuple[str, ...]] = {
-    "in_review": ("proposed", "pending"),
-    "escalated": ("escalated",),
-}
-"""Under which names the contract's service levels may stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +142,7 @@ def _receipt(
     sent: tuple[Entry, CorrectionProposed, Outcome],
 ) -> Receipt:
     entry, proposal, outcome = sent
-    received, place = _moment(entry), (entry.partition, entry.offset)
+    received, place = moment(entry.timestamp_ms), (entry.partition, entry.offset)
     if outcome is Outcome.VOID:
         votes = [o.offset for o, event, _ in said if isinstance(event, ReviewDecided)]
         version = _first_version(book, proposal, max(votes, default=entry.offset))
@@ -163,7 +158,7 @@ def _receipt(
     status = _STATUS[correction.status]
     last, event = _settled(said, correction) or (entry, proposal)
     contract = fold.contracts.at(record.contract_version)
-    since = _moment(last)
+    since = moment(last.timestamp_ms)
     applied = status == "applied"
     return Receipt(
         proposal,
@@ -173,7 +168,7 @@ def _receipt(
         since,
         dict(correction.votes),
         approvals_required=contract.approvals_required if status == "in_review" else None,
-        due_at=_due(book.governance.contract, status, since),
+        due_at=due(book.governance.contract, correction.status, since),
         version=_first_version(book, proposal, last.offset) if applied else None,
         reason=_why(status, event),
     )
@@ -195,13 +190,6 @@ def _why(status: Status, event: LabelEvent) -> str | None:
     return event.reason if isinstance(event, CorrectionWithdrawn) else None
 
 
-def _due(contract: Contract, status: Status, since: datetime) -> datetime | None:
-    for name in _LEVELS.get(status, ()):
-        if name in contract.service_levels:
-            return since + timedelta(seconds=contract.service_levels[name])
-    return None
-
-
 def _first_version(book: Reading, proposal: CorrectionProposed, vote: int) -> str | None:
     """The first version that holds the vote and in which the correction is applied."""
     home = home_of(proposal.record_id, book.dataset)
@@ -215,7 +203,3 @@ def _first_version(book: Reading, proposal: CorrectionProposed, vote: int) -> st
         if found is not None and found.status is Outcome.APPLIED:
             return tag.name
     return None
-
-
-def _moment(entry: Entry) -> datetime:
-    return datetime.fromtimestamp(entry.timestamp_ms / 1000, UTC)

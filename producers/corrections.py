@@ -24,7 +24,7 @@ from ledger.door import admit_geometry, as_fields
 from ledger.errors import InvalidRequest
 from ledger.history import label_text
 from ledger.ledger import Ledger
-from ledger.replay import State
+from ledger.service_levels import deadlines
 from producers.relabelling import print_waiting, waiting_fields
 
 _MEANING = {
@@ -114,12 +114,12 @@ def review(
 ) -> None:
     """Decide on a correction, or list the open ones.
 
-    Accept CORRECTION, keep the label as it is, or escalate to an expert. The list names the items
-    too that a split left without a label.
+    Accept CORRECTION, keep the label as it is, or escalate to an expert. The list says what is in
+    conflict or overdue, and names the items too that a split left without a label.
     """
     ledger = open_ledger()
     if correction is None:
-        _list_open(ledger.state(), as_json=as_json)
+        _list_open(ledger, as_json=as_json)
         return
     if decision is None:
         raise click.UsageError("say what you decide: accept, keep or escalate")
@@ -163,15 +163,20 @@ def _tell(correction_id: str | None, outcome: Outcome, what: str, *, as_json: bo
         note(f"{outcome}: {reason}" if reason else outcome.value)
 
 
-def _list_open(state: State, *, as_json: bool) -> None:
+def _list_open(ledger: Ledger, *, as_json: bool) -> None:
+    state = ledger.state()
+    promised = deadlines(ledger.dataset, state)
     rows: list[tuple[str, ...]] = []
     for each in state.corrections():
         if not each.open:
             continue
         proposal, conflict = each.proposal, state.conflict(each)
+        deadline = promised.get((proposal.record_id, proposal.correction_id))
+        late = deadline is not None and deadline.overdue
         if as_json:
             status = {"status": each.status.value, "votes": each.votes, "conflict": conflict}
-            print_json({**as_fields(proposal), **status})
+            due_at = deadline.due_at.isoformat() if deadline else None
+            print_json({**as_fields(proposal), **status, "due_at": due_at, "overdue": late})
         rows.append(
             (
                 proposal.correction_id,
@@ -179,7 +184,7 @@ def _list_open(state: State, *, as_json: bool) -> None:
                 label_text(proposal.from_label),
                 label_text(proposal.to_label),
                 proposal.actor,
-                each.status.value + (", conflict" if conflict else ""),
+                each.status.value + ", conflict" * conflict + ", overdue" * late,
                 ", ".join(f"{who} {decision}" for who, decision in each.votes.items()),
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,16 @@ def test_on_the_command_line(book: Ledger, errata: Errata) -> None:
     assert "applied since" in said
     assert on("receipt", "c", "--json").json["votes"] == {"ann": "accept"}
     assert "was not received" in on("receipt", "nobody", code=1).err
+
+
+def test_what_is_overdue_is_visible(book: Ledger, errata: Errata) -> None:
+    """A correction that waits for longer than the contract promises is marked in the list."""
+    on = errata.on("--log", str(book.settings.log), "--dataset", "d")
+    assert "overdue" not in on("review").out
+    book.append([{**TWO, "service_levels": {"pending": 3600.0, "escalated": 0.0}}])
+    assert "overdue" not in on("review").out
+    book.append([vote("c", "r", "escalate")])
+    time.sleep(0.002)  # the log's clock counts milliseconds
+    book.append([item("later", "cat")])
+    assert "escalated, overdue" in on("review").out
+    assert on("review", "--json").json["overdue"] is True
