@@ -80,7 +80,9 @@ def rebuild(
     views: Path | None,
     checkpoints: CheckpointWriter | None,
     told: Callable[[int], None] = lambda _: None,
+    *,
     at: Position | None = None,
+    gate: Callable[[Path], None] = lambda _: None,
 ) -> Position:
     """Make views and checkpoints from nothing; the position they have then. Where a worker stores
     checkpoints meanwhile, and is ahead, the rest of them is left to it.
@@ -91,6 +93,7 @@ def rebuild(
         checkpoints: stores the checkpoints; None leaves them as they are.
         told: called with the number of events of each piece.
         at: how far, which need not be closed; to the log's end by default.
+        gate: called with the file of the view when it is whole; the old one stays if it raises.
     """
     # Labels come first: governance that is read later has what they need.
     ends = at.labels if at else dataset.log.ends(Topic.LABELS)
@@ -99,7 +102,7 @@ def rebuild(
     stop = at.governance if at else reader.stop
     known = Known(stop, governance.prefix(stop))
     with ExitStack() as stack:
-        view = stack.enter_context(bulk(views, dataset, known)) if views else None
+        view = stack.enter_context(bulk(views, dataset, known, gate)) if views else None
         if checkpoints:  # not before it is sure that the view may stand where it is to
             checkpoints.clear()
         writing, storing = stack.enter_context(Behind()), _Storing(stack.enter_context(Behind()))

@@ -14,19 +14,32 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ledger.cli import Progress, open_ledger, print_line, settings, shared
+from ledger.cli import (
+    Progress,
+    as_json,
+    open_ledger,
+    position_fields,
+    print_json,
+    print_line,
+    print_table,
+    settings,
+    shared,
+)
 from ledger.dataset import Dataset
-from ledger.errors import ConfigurationError
+from ledger.errors import ConfigurationError, VerificationFailed
 from ledger.logs.base import Topic
 from ledger.positions import ends
 from ledger.wiring import checkpoints_url, views_path
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from consumers.follower import Restore
     from ledger.checkpoints.store import Store
     from ledger.checkpoints.writer import CheckpointWriter
 
 Stopped = Callable[[], bool]
+_SHOWN_MAX = 20
 _views = click.option("--views/--no-views", default=True, show_default=True, help="The views.")
 _checkpoints = click.option(
     "--checkpoints/--no-checkpoints", default=True, show_default=True, help="The checkpoints."
@@ -113,13 +126,30 @@ def _place(*, views: bool) -> str:
 @shared
 @_views
 @_checkpoints
-def rebuild(*, views: bool, checkpoints: bool) -> None:
+@click.option("--shadow", is_flag=True, help="Compare first; the checkpoints stay as they are.")
+@click.option("--accept-differences", is_flag=True, help="Swap the shadow in though it differs.")
+@as_json
+def rebuild(
+    *, views: bool, checkpoints: bool, shadow: bool, accept_differences: bool, as_json: bool
+) -> None:
     """Make views and checkpoints anew, from the log alone.
 
     The old view is read until the new one is whole, and workers may go on meanwhile.
+
+    With --shadow the new view, made up to where the live one stands, takes its place only if no
+    item's label, geometry or split differs between them. Those that do are shown (the first ones;
+    all with --json), the exit code is 1, and the live view stays, unless --accept-differences says
+    that they were seen.
     """
     _refuse_nothing(views=views, checkpoints=checkpoints)
+    if shadow and not views:
+        raise click.UsageError("--shadow goes not with --no-views: it makes a view")
+    if (accept_differences or as_json) and not shadow:
+        raise click.UsageError("--accept-differences and --json go with --shadow only")
     dataset = open_ledger().dataset
+    if shadow:
+        _shadow(dataset, accept=accept_differences, as_json=as_json)
+        return
     with _extra():
         from consumers.rebuild import rebuild
     path = views_path(settings()) if views else None
@@ -127,6 +157,49 @@ def rebuild(*, views: bool, checkpoints: bool) -> None:
     with Progress("Rebuilding", sum(dataset.log.ends(Topic.LABELS))) as bar:
         position = rebuild(dataset, path, writer, bar.advance)
     print_line(position.text())
+
+
+def _shadow(dataset: Dataset, *, accept: bool, as_json: bool) -> None:
+    with _extra():
+        from consumers.shadow import shadow
+
+    def gate(differing: pl.DataFrame) -> None:
+        _show(differing, as_json=as_json)
+        if len(differing) and not accept:
+            raise VerificationFailed(
+                f"items that differ in the shadow: {len(differing)}. The live view stays; "
+                "--accept-differences swaps the shadow in"
+            )
+
+    with Progress("Rebuilding", sum(dataset.log.ends(Topic.LABELS))) as bar:
+        position = shadow(dataset, views_path(settings()), gate, bar.advance)
+    if as_json:
+        print_json({"swapped": True, **position_fields(position)})
+    else:
+        print_line(position.text())
+
+
+def _show(differing: pl.DataFrame, *, as_json: bool) -> None:
+    """Items, with their labels in the live view and in the shadow."""
+    from consumers.shadow import COMPARED
+
+    def sides(row: tuple[str | None, ...]) -> tuple[dict[str, str | None] | None, ...]:
+        both = row[1 : 1 + len(COMPARED)], row[1 + len(COMPARED) :]
+        return tuple(dict(zip(COMPARED, side, strict=True)) if side[0] else None for side in both)
+
+    if as_json:
+        for row in differing.iter_rows():
+            live, new = sides(row)
+            print_json({"item_id": row[0], "live": live, "shadow": new})
+    elif len(differing):
+        shown = [(row[0], *map(_text, sides(row))) for row in differing[:_SHOWN_MAX].iter_rows()]
+        print_table(shown, ["item", "live", "shadow"])
+        if len(differing) > _SHOWN_MAX:
+            print_line(f"and {len(differing) - _SHOWN_MAX} more; --json shows all")
+
+
+def _text(side: dict[str, str | None] | None) -> str:
+    return " ".join(value for value in side.values() if value) if side else "absent"
 
 
 def _refuse_nothing(*, views: bool, checkpoints: bool) -> None:

@@ -9,7 +9,7 @@ and goes on from there.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, cast
@@ -30,8 +30,16 @@ _UNSAFE = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"
 
 
 @contextmanager
-def bulk(path: Path, dataset: Dataset, known: Known) -> Generator[BulkView]:
+def bulk(
+    path: Path, dataset: Dataset, known: Known, gate: Callable[[Path], None] = lambda _: None
+) -> Generator[BulkView]:
     """A view to be filled, which is at `path` when the block is left without an error.
+
+    Args:
+        path: where it is to be.
+        dataset: what it is of.
+        known: governance.
+        gate: called with the file when it is whole; if it raises, what stands at `path` stays.
 
     Raises:
         InvalidRequest: another rebuild of this view is on its way.
@@ -51,6 +59,7 @@ def bulk(path: Path, dataset: Dataset, known: Known) -> Generator[BulkView]:
             except BaseException:
                 view.close()
                 raise
+            gate(made)
             file.refuse_other(path)  # it may have come meanwhile
         except BaseException:
             file.remove(made)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,15 +18,20 @@ from hypothesis import HealthCheck, given, settings
 pytest.importorskip("polars")
 pytest.importorskip("adbc_driver_sqlite")
 
+import polars as pl
+
 from consumers.rebuild import rebuild
+from consumers.shadow import shadow
 from ledger import Ledger
 from ledger.dataset import Dataset
 from ledger.errors import InvalidRequest, InvalidSetting
-from ledger.views.file import only_one
+from ledger.views.file import fresh, only_one, replace
 from ledger.views.reader import View
 from ledger.views.writer import ViewWriter
+from tests.cli.command import Errata
 from tests.consumers.keeping import end, kept, opened, put, story, until, working
 from tests.core.strategies import Plan, play, wild_plans
+from tests.events import item
 from tests.views.material import content
 
 patient = settings(
@@ -179,3 +186,121 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     rebuild(dataset, path, None)
     assert content(path) == whole
     assert _beside(path) == {path.name, path.resolve().name, f"{path.name}.lock"}
+
+
+def _alter(path: Path, *statements: str) -> None:
+    """Make a view what an older fold might have made."""
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            assert connection.execute(statement).rowcount == 1
+
+
+def test_a_shadow_that_differs_waits_at_the_gate(book: Errata) -> None:
+    """What differs is named, and the live view stays, file and rows, until somebody accepts."""
+    book("rebuild", "--no-checkpoints")
+    stood = book("status", "--json").json["position"]
+    (path,) = book.folder.glob("*.views.db")
+    right = content(path)
+    book("append", book.write("more.jsonl", [item("d", "dog")]))
+    _alter(
+        path,
+        "UPDATE items SET label = 'dog' WHERE item_id = 'b'",
+        "DELETE FROM items WHERE item_id = 'c'",
+        "UPDATE items SET split = 'test' WHERE item_id = 'a'",
+    )
+    file, altered = path.resolve(), content(path)
+    said = book("rebuild", "--shadow", code=1)
+    assert [line.split() for line in said.out.splitlines()[2:]] == [
+        ["a", "dog", "test", "dog"],
+        ["b", "dog", "cat"],
+        ["c", "absent", "cat"],
+    ]
+    assert "items that differ in the shadow: 3" in said.err
+    _, b, c = book("rebuild", "--shadow", "--json", code=1).lines
+    assert (b["item_id"], b["live"]["label"], b["shadow"]["label"]) == ("b", "dog", "cat")
+    assert (c["item_id"], c["live"], c["shadow"]["label"]) == ("c", None, "cat")
+    assert (path.resolve(), content(path)) == (file, altered)
+    assert _beside(path) == {path.name, file.name, f"{path.name}.lock"}
+    *_, last = book("rebuild", "--shadow", "--accept-differences", "--json").lines
+    assert last["swapped"] is True
+    assert last["position"]["labels"] == stood["labels"]
+    assert content(path) == right
+    assert path.resolve() != file
+
+
+def test_a_shadow_that_does_not_differ_is_swapped_in(book: Errata) -> None:
+    book("rebuild", "--no-checkpoints")
+    (path,) = book.folder.glob("*.views.db")
+    file, whole = path.resolve(), content(path)
+    (said,) = book("rebuild", "--shadow", "--json").lines
+    assert said["swapped"] is True
+    assert path.resolve() != file
+    assert content(path) == whole
+    assert not list(book.folder.glob("*.checkpoints"))
+
+
+def test_a_shadow_of_nothing_whole_is_refused(book: Errata) -> None:
+    """No live view, and ones that are damaged, behind in governance, or ahead of the log."""
+    assert "`errata rebuild` makes them" in book.refused("rebuild", "--shadow")
+    book("rebuild", "--no-checkpoints")
+    (path,) = book.folder.glob("*.views.db")
+    behind = "UPDATE progress SET governance = 0 WHERE topic = 'labels' AND partition = 1"
+    ahead = "UPDATE progress SET offset = 99 WHERE topic = 'labels' AND partition = 1"
+    for statement, said in ((behind, "errata worker --once"), (ahead, "the log ends at")):
+        _alter(path, statement)
+        file = path.resolve()
+        assert said in book.refused("rebuild", "--shadow", "--accept-differences")
+        assert path.resolve() == file
+    file.write_bytes(b"not a database" * 100)
+    assert "damaged" in book.refused("rebuild", "--shadow", "--accept-differences")
+    assert file.read_bytes() == b"not a database" * 100
+    for flags in (["--shadow", "--no-views"], ["--accept-differences"], ["--json"]):
+        book("rebuild", *flags, code=2)
+
+
+def test_a_worker_that_went_on_takes_over_the_shadow(tmp_path: Path) -> None:
+    """It wrote the live view beyond where the shadow stands, and so writes that again."""
+    address = {"log": f"sqlite:///{tmp_path}/log.db", "dataset": "birds"}
+    history, dataset, path = story(1), opened(address, 1), tmp_path / "v.db"
+    half = len(history.log) // 2
+    with working(address, path, "live"):
+        for entry in history.log[:half]:
+            put(dataset, entry)
+        until(lambda: path.exists() and _reached(path, dataset))
+        stood, differing = end(dataset), list[int]()
+
+        def gate(found: pl.DataFrame) -> None:
+            differing.append(len(found))
+            for entry in history.log[half:]:
+                put(dataset, entry)
+            until(lambda: _reached(path, dataset))
+
+        assert shadow(dataset, path, gate) == stood
+        assert differing == [0]
+        until(lambda: _reached(path, dataset))
+    assert content(path) == kept(dataset, tmp_path / "whole.db")
+
+
+def test_a_view_that_is_replaced_meanwhile_is_not_lost(tmp_path: Path) -> None:
+    """The shadow was compared with another one than stands there now, which stays."""
+    address = {"log": f"sqlite:///{tmp_path}/log.db", "dataset": "birds"}
+    dataset, path = opened(address, 1), tmp_path / "v.db"
+    for entry in story(1).log:
+        put(dataset, entry)
+    rebuild(dataset, path, None)
+    files = list[Path]()
+
+    def other(_: int) -> None:
+        if not files:
+            replace(path, _copy(path))
+            files.append(path.resolve())
+
+    with pytest.raises(InvalidRequest, match="replaced meanwhile"):
+        shadow(dataset, path, lambda _: None, other)
+    assert path.resolve() == files[0]
+
+
+def _copy(path: Path) -> Path:
+    made = fresh(path)
+    made.write_bytes(path.read_bytes())
+    return made
