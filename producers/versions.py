@@ -23,6 +23,7 @@ from ledger.door import as_fields
 from ledger.errors import InvalidRequest
 from ledger.ledger import Ledger
 from ledger.releases import Releases
+from ledger.releases.tagging import refuse_name
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -115,6 +116,8 @@ def _check(
     as_json: bool,
 ) -> None:
     """Print what every check says; refuse as the tag would be."""
+    if name is not None:
+        refuse_name(ledger, name)
     releases = Releases(ledger)
     found = releases.check(at, base=base, sample=sample)
     waived: Mapping[str, str] = releases.waived(name) if name else {}

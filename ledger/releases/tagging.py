@@ -40,7 +40,7 @@ def tag(
         InvalidRequest: a check fails and is not waived, or the fold refuses the tag; nothing was
             appended then.
     """
-    _refuse_name(book, name)
+    refuse_name(book, name)
     refuse_cut(candidate)
     waivers = waivers_of(book, name)
     found = run_checks(candidate, sample)
@@ -74,7 +74,8 @@ def tag(
     return book.version(name)
 
 
-def _refuse_name(book: Ledger, name: str) -> None:
+def refuse_name(book: Ledger, name: str) -> None:
+    """Refuse a name that is taken, or that reads as another position."""
     if positions.is_moment(name) or name.lower() == HEAD:
         raise InvalidRequest(f"version name {name!r} reads as another position; choose another")
     taken = book.governance.tags.get(name)

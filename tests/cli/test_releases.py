@@ -87,3 +87,10 @@ def test_wrong_calls(book: Errata) -> None:
     (book.folder / "out").mkdir()
     (book.folder / "out/v1").write_text("")
     assert "`errata release` writes them again" in book.refused("release", "v1", "--out", "out")
+
+
+def test_a_check_looks_at_the_name_too(book: Errata) -> None:
+    """What would be refused as a tag is refused as a check, nothing being looked at."""
+    book("tag", "v1")
+    assert "version 'v1' is taken" in book("tag", "v1", "--check", code=1).err
+    assert "reads as another position" in book("tag", "2026-01-31", "--check", code=1).err
