@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,6 +115,7 @@ def _test(command: Sequence[str], file: Path, format: Format, *, content: bool) 
                 stdout=2,
                 env=environment(ERRATA_SNAPSHOT=str(file)),
                 check=False,
+                timeout=threading.TIMEOUT_MAX,  # looked at, not slept through: no signal is missed
             )
         except OSError as error:
             raise InvalidRequest(

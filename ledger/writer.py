@@ -75,7 +75,8 @@ class Writer:
 
         Raises:
             InvalidRequest: the event of this number cannot be; all before it are appended.
-            LogUnavailable: `acknowledged` events are appended, counted from the first.
+            LogUnavailable: `acknowledged` events are known to be appended, of each partition the
+                first ones; appending all again is harmless where they carry their event ids.
         """
         done = Appended()
         batch: list[Message] = []

@@ -184,20 +184,11 @@ class Crowd:
 
     def _append(self, events: Sequence[Fields]) -> None:
         given = [{"event_id": f"e{self._next()}", **event} for event in events]
-        self._last, left = given, list(given)
+        self._last = given
 
-        def append() -> None:
-            done = len(left)
-            try:
-                self._book.append_all(left)
-            except LogUnavailable as error:
-                done = error.acknowledged
-                raise
-            finally:
-                self._told([event["event_id"] for event in left[:done]])
-                del left[:done]
-
-        self._until_it_works(append)
+        # What an append that failed has stored need not be its first events: all are sent again.
+        self._until_it_works(lambda: self._book.append_all(given))
+        self._told([event["event_id"] for event in given])
 
     def _until_it_works(self, act: Callable[[], Any]) -> None:
         while True:
