@@ -19,7 +19,9 @@ from ledger.logs.base import Topic
 from ledger.record import state_of
 from ledger.replay import State
 
-_NAMES = {Outcome.PROPOSED: ("proposed", "pending"), Outcome.ESCALATED: ("escalated",)}
+_STATES = {Outcome.PROPOSED: ("proposed", "pending"), Outcome.ESCALATED: ("escalated",)}
+NAMES = tuple(name for names in _STATES.values() for name in names)
+"""What a service level may be named after: the states that a correction waits in."""
 
 
 class Deadline(NamedTuple):
@@ -29,18 +31,24 @@ class Deadline(NamedTuple):
     overdue: bool
 
 
-def due(contract: Contract, status: Outcome, since: datetime) -> datetime | None:
-    """By when a correction that came into this state then is to be decided; None where it is
-    closed, or the contract promises nothing.
+def level(contract: Contract, status: Outcome) -> float | None:
+    """For how many seconds a correction may be in a state; None where it is closed by it, or the
+    contract promises nothing.
     """
-    for name in _NAMES.get(status, ()):
-        if name in contract.service_levels:
-            return since + timedelta(seconds=contract.service_levels[name])
-    return None
+    named = (contract.service_levels.get(name) for name in _STATES.get(status, ()))
+    return next((seconds for seconds in named if seconds is not None), None)
+
+
+def due(contract: Contract, status: Outcome, since: datetime) -> datetime | None:
+    """By when a correction that came into this state then is to be decided, if it is promised."""
+    seconds = level(contract, status)
+    return None if seconds is None else since + timedelta(seconds=seconds)
 
 
 def deadlines(dataset: Dataset, state: State) -> dict[tuple[str, str], Deadline]:
-    """The deadlines of all open corrections, by record and correction id; one pass over the log."""
+    """The deadlines of all open corrections, by record and correction id; two passes over the log,
+    where the contract promises anything.
+    """
     contract = state.governance.contract
     if not contract.service_levels:
         return {}
@@ -66,13 +74,10 @@ def deadlines(dataset: Dataset, state: State) -> dict[tuple[str, str], Deadline]
 
 def latest(dataset: Dataset, position: Position) -> datetime:
     """The highest timestamp of the log below a position."""
-    stops = [(Topic.LABELS, i, stop) for i, stop in enumerate(position.labels)]
-    stops.append((Topic.GOVERNANCE, 0, position.governance))
-    times = [
-        entry.timestamp_ms
-        for topic, partition, stop in stops
-        for entry in dataset.entries(topic, partition, max(0, stop - 1), stop)
-    ]
+    ranges = [(Topic.LABELS, partition, 0, stop) for partition, stop in enumerate(position.labels)]
+    ranges.append((Topic.GOVERNANCE, 0, 0, position.governance))
+    read = dataset.log.read
+    times = (max(batch.timestamps_ms, default=0) for each in ranges for batch in read(*each))
     return moment(max(times, default=0))
 
 

@@ -26,12 +26,9 @@ from ledger.contracts.files import Change
 from ledger.core import rules
 from ledger.core.contract import EVERYBODY, ROLES, Contract
 from ledger.errors import InvalidRequest
+from ledger.service_levels import NAMES as SERVICE_LEVELS
 from ledger.thresholds import THRESHOLDS
 
-SERVICE_LEVELS = ("proposed", "pending", "escalated")
-"""The states that a correction waits in (`pending` is the other word for `proposed`); a service
-level is how many seconds it may.
-"""
 _SHOWN_MAX = 12
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ledger.core.contract import Contract
 from ledger.core.events import ModelRegistered, VersionTagged
+from ledger.core.outcome import Outcome
 from ledger.core.position import Position
 from ledger.errors import ConfigurationError
 from ledger.gating.verdict import Check
@@ -18,13 +19,11 @@ from ledger.lineage.retraining import progress
 from ledger.patches import Patches
 from ledger.releases.candidate import forward
 from ledger.releases.checks import SHIFT_ITEMS_MIN, total_variation
+from ledger.service_levels import level
 from ledger.thresholds import threshold
 
 if TYPE_CHECKING:
     from ledger.lineage.evidence import Evidence
-
-_PENDING = "pending"
-"""What people call the state of a correction that was proposed and not decided."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +103,11 @@ def _open_corrections(asked: Asked) -> Check:
 
 
 def _overdue(asked: Asked) -> Check:
-    levels, now = asked.contract.service_levels, asked.evidence.latest_ms
-    late: dict[str, int] = {}
+    now, late = asked.evidence.latest_ms, dict[str, int]()
     for state, since_ms in asked.evidence.waiting():
-        level = levels.get(state)
-        if level is None and state == "proposed":
-            level = levels.get(_PENDING)
-        if level is not None:
-            late[state] = sum(now - since > level * 1000 for since in since_ms)
+        seconds = level(asked.contract, Outcome(state))
+        if seconds is not None:
+            late[state] = sum(now - since > seconds * 1000 for since in since_ms)
     listed = ", ".join(f"{count} {state}" for state, count in late.items())
     what = f"waiting for too long: {listed}" if late else "the contract sets no service level"
     return asked.most("overdue", float(sum(late.values())), "overdue_max", what)
