@@ -22,7 +22,7 @@ from ledger.core.outcome import Outcome
 from ledger.dataset import Entry
 from ledger.errors import InvalidRequest
 from ledger.reading import Reading
-from ledger.record import fold_record, home_of, proposed_in, state_of
+from ledger.record import fold_record, home_of, record_proposed_in, state_of
 from ledger.service_levels import due, moment
 
 Status = Literal[
@@ -101,12 +101,7 @@ def receipt(book: Reading, correction_id: str, record_id: str | None = None) -> 
         InvalidRequest: the log holds none of this id, or several records do.
     """
     head = book.resolve()
-    records = [record_id] if record_id else proposed_in(book.dataset, correction_id, head)
-    if len(records) > 1:
-        raise InvalidRequest(
-            f"correction {correction_id!r} is in several records, {', '.join(records)}: "
-            "give --record"
-        )
+    record = record_proposed_in(book.dataset, correction_id, head, record_id)
     said: list[tuple[Entry, LabelEvent, Outcome]] = []
 
     def observe(entry: Entry, outcome: Outcome) -> None:
@@ -115,7 +110,7 @@ def receipt(book: Reading, correction_id: str, record_id: str | None = None) -> 
         if isinstance(event, about) and event.correction_id == correction_id:
             said.append((entry, event, outcome))
 
-    for record in records:
+    if record is not None:
         stop = head.labels[home_of(record, book.dataset)]
         fold = fold_record(book.dataset, book.governance, record, stop, observe)
         sent = _sent(said)

@@ -17,6 +17,7 @@ from ledger.core.outcome import Outcome
 from ledger.core.partitioner import partition_of
 from ledger.core.position import Position
 from ledger.dataset import Dataset, Entry
+from ledger.errors import InvalidRequest
 from ledger.logs.base import Topic
 from ledger.replay import Observer, State, fold_governance
 
@@ -100,6 +101,24 @@ def entries(
                 event = Undecodable(f"{type(event).__name__} does not belong on labels")
             place = (Topic.LABELS, partition, batch.offsets[row], batch.timestamps_ms[row])
             yield Entry(*place, batch.keys[row], event)
+
+
+def record_proposed_in(
+    dataset: Dataset, correction_id: str, position: Position, record_id: str | None
+) -> str | None:
+    """The record of which a proposal below the position has this correction id: the one that is
+    given, or the only one; None where there is none.
+
+    Raises:
+        InvalidRequest: several have one, and none is given.
+    """
+    records = [record_id] if record_id else proposed_in(dataset, correction_id, position)
+    if len(records) > 1:
+        raise InvalidRequest(
+            f"correction {correction_id!r} is in several records, {', '.join(records)}: "
+            "give --record"
+        )
+    return records[0] if records else None
 
 
 def proposed_in(dataset: Dataset, correction_id: str, position: Position) -> list[str]:

@@ -29,7 +29,7 @@ from ledger.dataset import Entry
 from ledger.errors import InvalidRequest
 from ledger.history import label_text
 from ledger.reading import Reading
-from ledger.record import entries, home_of, proposed_in
+from ledger.record import entries, home_of, record_proposed_in
 from ledger.releases.tally import TEST
 from ledger.remap import TRAINING
 
@@ -116,13 +116,8 @@ def blast_of_correction(book: Reading, correction_id: str, record_id: str | None
         record_id: its record, where several have a correction of this id.
     """
     head = book.resolve()
-    records = [record_id] if record_id else proposed_in(book.dataset, correction_id, head)
-    if len(records) > 1:
-        raise InvalidRequest(
-            f"correction {correction_id!r} is in several records, {', '.join(records)}: give "
-            "--record"
-        )
-    story = _Story(book, records[0], head) if records else None
+    record = record_proposed_in(book.dataset, correction_id, head, record_id)
+    story = _Story(book, record, head) if record else None
     proposal = story.proposal(correction_id) if story else None
     if story is None or proposal is None:
         raise InvalidRequest(f"there is no correction {correction_id!r}")
