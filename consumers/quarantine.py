@@ -140,15 +140,7 @@ class Quarantine:
     def _odd(self, batch: Batch) -> Batch:
         """The messages that are not plainly events."""
         frame = self._reader.frame(batch.offsets, batch.keys, batch.values)
-        rows = np.nonzero(frame.kind == ODD)[0].tolist()
-        return Batch(
-            batch.topic,
-            batch.partition,
-            [batch.offsets[row] for row in rows],
-            [batch.timestamps_ms[row] for row in rows],
-            [batch.keys[row] for row in rows],
-            [batch.values[row] for row in rows],
-        )
+        return batch.rows(np.nonzero(frame.kind == ODD)[0].tolist())
 
     def _id(self, topic: Topic, partition: int, offset: int) -> str:
         place = f"{self._topic_ids[topic]}/{partition}@{offset}/{GATE}"

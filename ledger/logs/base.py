@@ -47,7 +47,7 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive messages of one partition, as parallel columns of equal length.
+    """Messages of one partition, as parallel columns of equal length.
 
     `offsets` ascend; a log may skip some (Kafka's control records), never repeat one.
     A `value` of None is a message without a value (a tombstone, which no writer of ours makes).
@@ -63,6 +63,17 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    def rows(self, rows: Sequence[int]) -> Batch:
+        """Some of the messages, by their row numbers, which ascend."""
+        return Batch(
+            self.topic,
+            self.partition,
+            [self.offsets[row] for row in rows],
+            [self.timestamps_ms[row] for row in rows],
+            [self.keys[row] for row in rows],
+            [self.values[row] for row in rows],
+        )
 
 
 BATCH_MESSAGES_MAX = 10_000

@@ -107,7 +107,7 @@ class _Asked(NamedTuple):
                     rows = [row for row in rows if needle in (batch.values[row] or b"")]
                 found.update(rows)
             if found:
-                yield _rows_of(batch, sorted(found))
+                yield batch.rows(sorted(found))
 
     def frame(self, batch: Batch) -> Frame:
         """The batch as columns."""
@@ -117,7 +117,7 @@ class _Asked(NamedTuple):
         """The messages with these keys."""
         for span in self.governance.spans(partition, stop) if keys else ():
             parts = (
-                _rows_of(batch, [row for row, key in enumerate(batch.keys) if key in keys])
+                batch.rows([row for row, key in enumerate(batch.keys) if key in keys])
                 for batch in self.dataset.log.read(Topic.LABELS, partition, span.start, span.stop)
             )
             for batch in whole((part for part in parts if len(part)), ROWS):
@@ -128,7 +128,7 @@ class _Asked(NamedTuple):
         """A piece's frame without some rows."""
         if not without.any():
             return piece.frame
-        return self.frame(_rows_of(piece.batch, np.nonzero(~without)[0].tolist()))
+        return self.frame(piece.batch.rows(np.nonzero(~without)[0].tolist()))
 
     def left_out(self, batch: Batch, frame: Frame) -> Bools:
         """Which messages of a batch are left out."""
@@ -188,14 +188,3 @@ def _corrections(batch: Batch, frame: Frame, rows: Ints) -> Iterator[tuple[bytes
 def _fold(fold: ColumnarPartition, frame: Frame, *, live: bool) -> None:
     if len(frame):
         _ = fold.apply(frame) if live else fold.void(frame)
-
-
-def _rows_of(batch: Batch, rows: Sequence[int]) -> Batch:
-    return Batch(
-        batch.topic,
-        batch.partition,
-        [batch.offsets[row] for row in rows],
-        [batch.timestamps_ms[row] for row in rows],
-        [batch.keys[row] for row in rows],
-        [batch.values[row] for row in rows],
-    )
