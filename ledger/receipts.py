@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ledger.core.events import (
     CorrectionProposed,
@@ -17,7 +17,7 @@ from ledger.core.events import (
     LabelEvent,
     ReviewDecided,
 )
-from ledger.core.fold import Correction, PartitionFold
+from ledger.core.fold import PartitionFold
 from ledger.core.outcome import Outcome
 from ledger.dataset import Entry
 from ledger.errors import InvalidRequest
@@ -89,6 +89,14 @@ class Receipt:
         }
 
 
+class _Said(NamedTuple):
+    """One event about the correction, and what became of it."""
+
+    entry: Entry
+    event: CorrectionProposed | ReviewDecided | CorrectionWithdrawn
+    outcome: Outcome
+
+
 def receipt(book: Reading, correction_id: str, record_id: str | None = None) -> Receipt:
     """What became of a correction.
 
@@ -102,59 +110,57 @@ def receipt(book: Reading, correction_id: str, record_id: str | None = None) -> 
     """
     head = book.resolve()
     record = record_proposed_in(book.dataset, correction_id, head, record_id)
-    said: list[tuple[Entry, LabelEvent, Outcome]] = []
+    said: list[_Said] = []
 
     def observe(entry: Entry, outcome: Outcome) -> None:
         event = entry.event
         about = (CorrectionProposed, ReviewDecided, CorrectionWithdrawn)
         if isinstance(event, about) and event.correction_id == correction_id:
-            said.append((entry, event, outcome))
+            said.append(_Said(entry, event, outcome))
 
     if record is not None:
         stop = head.labels[home_of(record, book.dataset)]
         fold = fold_record(book.dataset, book.governance, record, stop, observe)
         sent = _sent(said)
         if sent is not None:
-            return _receipt(book, fold, said, sent)
+            return _receipt(book, fold, said, *sent)
     raise InvalidRequest(
         f"there is no correction {correction_id!r} on the log: it was not received; send it again"
     )
 
 
-def _sent(
-    said: list[tuple[Entry, LabelEvent, Outcome]],
-) -> tuple[Entry, CorrectionProposed, Outcome] | None:
+def _sent(said: list[_Said]) -> tuple[_Said, CorrectionProposed] | None:
     """The proposal that counts, else the one that a rollback voided, else the last refused one."""
-    found = [(e, p, o) for e, p, o in said if isinstance(p, CorrectionProposed)]
+    found = [(each, each.event) for each in said if isinstance(each.event, CorrectionProposed)]
     order = {Outcome.PROPOSED: 2, Outcome.VOID: 1}
-    return max(found, key=lambda each: (order.get(each[2], 0), each[0].offset), default=None)
+    return max(
+        found, key=lambda pair: (order.get(pair[0].outcome, 0), pair[0].entry.offset), default=None
+    )
 
 
 def _receipt(
     book: Reading,
     fold: PartitionFold,
-    said: list[tuple[Entry, LabelEvent, Outcome]],
-    sent: tuple[Entry, CorrectionProposed, Outcome],
+    said: list[_Said],
+    sent: _Said,
+    proposal: CorrectionProposed,
 ) -> Receipt:
-    entry, proposal, outcome = sent
+    entry, outcome = sent.entry, sent.outcome
     received, place = moment(entry.timestamp_ms), (entry.partition, entry.offset)
     if outcome is Outcome.VOID:
-        votes = [o.offset for o, event, _ in said if isinstance(event, ReviewDecided)]
-        version = _first_version(book, proposal, max(votes, default=entry.offset))
+        version = _first_version(book, proposal, entry.offset)
         why = "a rollback took it back; send it again under another id if it still holds"
         return Receipt(
             proposal, place, received, "rolled_back", received, {}, version=version, reason=why
         )
     if outcome is not Outcome.PROPOSED:
-        why = outcome.reason
-        return Receipt(proposal, place, received, "refused", received, {}, reason=why)
+        return Receipt(proposal, place, received, "refused", received, {}, reason=outcome.reason)
     record = fold.records[proposal.record_id]
     correction = record.corrections[proposal.correction_id]
     status = _STATUS[correction.status]
-    last, event = _settled(said, correction) or (entry, proposal)
+    last = next(each for each in said if each.outcome is correction.status)
     contract = fold.contracts.at(record.contract_version)
-    since = moment(last.timestamp_ms)
-    applied = status == "applied"
+    since = moment(last.entry.timestamp_ms)
     return Receipt(
         proposal,
         place,
@@ -164,17 +170,9 @@ def _receipt(
         dict(correction.votes),
         approvals_required=contract.approvals_required if status == "in_review" else None,
         due_at=due(book.governance.contract, correction.status, since),
-        version=_first_version(book, proposal, last.offset) if applied else None,
-        reason=_why(status, event),
+        version=_first_version(book, proposal, last.entry.offset) if status == "applied" else None,
+        reason=_why(status, last.event),
     )
-
-
-def _settled(
-    said: list[tuple[Entry, LabelEvent, Outcome]], correction: Correction
-) -> tuple[Entry, LabelEvent] | None:
-    """The event by which it came to stand where it does; None for its own proposal."""
-    at = [(e, event) for e, event, outcome in said if outcome is correction.status]
-    return at[0] if at and correction.status is not Outcome.PROPOSED else None
 
 
 def _why(status: Status, event: LabelEvent) -> str | None:
@@ -185,12 +183,12 @@ def _why(status: Status, event: LabelEvent) -> str | None:
     return event.reason if isinstance(event, CorrectionWithdrawn) else None
 
 
-def _first_version(book: Reading, proposal: CorrectionProposed, vote: int) -> str | None:
-    """The first version that holds the vote and in which the correction is applied."""
+def _first_version(book: Reading, proposal: CorrectionProposed, offset: int) -> str | None:
+    """The first version beyond an offset of its partition in which the correction is applied."""
     home = home_of(proposal.record_id, book.dataset)
     tags = [tag.event for tag in book.governance.tags.values()]
     for tag in sorted(tags, key=lambda t: (sum(t.position.labels), t.position.governance)):
-        if tag.position.labels[home] <= vote:
+        if tag.position.labels[home] <= offset:
             continue
         state = state_of(book.dataset, [proposal.record_id], tag.position)
         record = state.record(proposal.record_id)

@@ -14,10 +14,9 @@ from tests.cli.command import Errata
 from tests.cli.conftest import errata
 from tests.events import Fields, item, proposal, schema, vote
 
-TWO = {"type": "PolicyChanged", "version": 2, "approvals_required": 2, "actor": "ann"}
-
-
 __all__ = ["errata"]
+
+TWO = {"type": "PolicyChanged", "version": 2, "approvals_required": 2, "actor": "ann"}
 
 
 @pytest.fixture
@@ -87,6 +86,24 @@ def test_rolled_back_names_the_version_it_was_in(book: Ledger) -> None:
     book.rollback(before, actor="ann", approved_by="bob", reason="no")
     found = receipt(book, "d")
     assert (found.status, found.version) == ("rolled_back", "v1")
+
+
+def test_a_vote_that_came_too_late_hides_no_version(book: Ledger) -> None:
+    """Whoever votes on what was rolled back changes nothing of where it was applied first."""
+    before = book.resolve()
+    book.append([vote("c", "r")])
+    book.tag("v1", actor="ann")
+    book.append([vote("c", "r", actor="eve")])
+    assert (receipt(book, "c").status, receipt(book, "c").version) == ("applied", "v1")
+    book.rollback(before, actor="ann", approved_by="bob")
+    assert receipt(book, "c").status == "in_review"
+    before = book.resolve()
+    book.append([proposal("d", "s", "cat", "dog"), vote("d", "s")])
+    book.tag("v2", actor="ann")
+    book.append([vote("d", "s", actor="eve")])
+    book.rollback(before, actor="ann", approved_by="bob")
+    book.append([vote("d", "s", actor="max")])
+    assert (receipt(book, "d").status, receipt(book, "d").version) == ("rolled_back", "v2")
 
 
 def test_an_open_one_is_due_by_the_service_level(book: Ledger) -> None:
