@@ -114,11 +114,14 @@ class GovernanceReader:
         """What became of the event at each offset."""
 
     def refresh(self) -> Governance:
-        """Read what is new, and return the state."""
+        """Read what is new, and return the state. If reading fails on the way, the next call goes
+        on behind the last event that was folded.
+        """
         end = self._dataset.log.ends(Topic.GOVERNANCE)[0]
         if end > self.stop:  # on Kafka, to read nothing takes three requests
             for entry in self._dataset.entries(Topic.GOVERNANCE, 0, self.stop, end):
                 self.outcomes[entry.offset] = _apply(self.state, entry)
+                self.stop = entry.offset + 1
             self.stop = end
         return self.state
 
