@@ -15,8 +15,7 @@ from ledger.checkpoints.rows import COLUMNS, Rows, rows_of
 from ledger.checkpoints.store import Partition, Store, origin_of
 from ledger.checkpoints.timeline import Timeline
 from ledger.columnar.fold import ColumnarPartition
-from ledger.columnar.frame import Reader
-from ledger.columnar.replay import ColumnarState, batches
+from ledger.columnar.replay import ColumnarState, frames
 from ledger.columnar.restore import restore
 from ledger.columnar.snapshot import ColumnarDifference, ColumnarSnapshot
 from ledger.core.epochs import Epochs
@@ -89,17 +88,12 @@ class Checkpoints:
     def state(self, governance: Governance, position: Position) -> ColumnarState:
         """The state at a closed position: restored, and the rest of it folded."""
         then = governance.prefix(position.governance)
-        dataset, reader = self._dataset, Reader(self._dataset.codec)
-        back = Restorer(dataset, self.store)
+        dataset, back = self._dataset, Restorer(self._dataset, self.store)
         folds: list[ColumnarPartition] = []
         for partition, stop in enumerate(position.labels):
             done, fold = back(then, partition, stop)
-            for span in then.spans(partition, stop):
-                start = max(span.start, done)
-                if start < span.stop:
-                    for batch in batches(dataset, partition, start, span.stop):
-                        frame = reader.frame(batch.offsets, batch.keys, batch.values)
-                        _ = fold.apply(frame) if span.live else fold.void(frame)
+            for _, frame, live in frames(dataset, then, partition, done, stop):
+                _ = fold.apply(frame) if live else fold.void(frame)
             folds.append(fold)
         return ColumnarState(dataset, position, then, folds)
 

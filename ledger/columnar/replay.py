@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ledger import replay as reference
 from ledger.columnar.fold import ColumnarPartition
-from ledger.columnar.frame import Reader
+from ledger.columnar.frame import Frame, Reader
 from ledger.columnar.snapshot import ColumnarSnapshot, frame_of
 from ledger.columnar.state import Fetch
 from ledger.core.events import Event
@@ -113,6 +113,19 @@ def batches(
     where = (Topic.LABELS, partition, start, stop)
     packed = dataset.log.read_packed(*where, ROWS, timed=timed)
     yield from whole(dataset.log.read(*where), ROWS) if packed is None else packed
+
+
+def frames(
+    dataset: Dataset, governance: Governance, partition: int, start: int, stop: int
+) -> Iterator[tuple[Batch, Frame, bool]]:
+    """The label events at offsets `start <= offset < stop`, as columns too, and whether they are
+    live.
+    """
+    reader = Reader(dataset.codec)
+    for span in governance.spans(partition, stop):
+        first = max(span.start, start)
+        for batch in batches(dataset, partition, first, span.stop) if first < span.stop else ():
+            yield batch, reader.frame(batch.offsets, batch.keys, batch.values), span.live
 
 
 def whole(batches: Iterable[Batch], rows: int) -> Iterator[Batch]:

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from ledger.columnar.delta import CHANGES, CORRECTIONS, REFUSALS, REVIEWS, Delta, delta
 from ledger.columnar.fold import ColumnarPartition
-from ledger.columnar.frame import Reader
 from ledger.columnar.now import READ, labels_now
-from ledger.columnar.replay import batches
+from ledger.columnar.replay import frames
 from ledger.columnar.restore import restore
 from ledger.core.epochs import Epochs, live
 from ledger.core.governance import Governance
@@ -216,15 +215,11 @@ class _Part(NamedTuple):
             done = found.stop
             fold = restore(dataset, governance, partition, done, found.delta)
             rows.append(_chosen(stored.delta(live(governance, partition, done), _READ)))
-        reader = Reader(dataset.codec)
-        for span in governance.spans(partition, self.stop):
-            start = max(span.start, done)
-            for batch in batches(dataset, partition, start, span.stop) if start < span.stop else ():
-                frame = reader.frame(batch.offsets, batch.keys, batch.values)
-                if span.live:
-                    rows.append(_chosen(delta(batch, frame, fold.judge(frame), fold, 0)))
-                else:
-                    fold.void(frame)
+        for batch, frame, alive in frames(dataset, governance, partition, done, self.stop):
+            if alive:
+                rows.append(_chosen(delta(batch, frame, fold.judge(frame), fold, 0)))
+            else:
+                fold.void(frame)
         return rows
 
     def _answers(self, stored: Partition) -> bool:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import polars as pl
 
 from ledger.columnar.delta import delta
 from ledger.columnar.fold import ColumnarPartition
-from ledger.columnar.frame import Frame, Reader
-from ledger.columnar.replay import ahead, batches
+from ledger.columnar.replay import ahead, frames
 from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.dataset import Dataset
-from ledger.logs.base import Batch
 from ledger.releases.corrections import SETTLED, Settled
 
 _SAID = ("partition", "offset", "actor", "source", "segment", "reason", "patch_id")
@@ -32,7 +31,11 @@ def settled(
         for partition in range(len(position.labels))
     ]
     closing = [outcome.value for outcome in SETTLED]
-    for batch, frame, live in ahead(_frames(dataset, governance, position.labels)):
+    found = (
+        frames(dataset, governance, partition, 0, stop)
+        for partition, stop in enumerate(position.labels)
+    )
+    for batch, frame, live in ahead(chain.from_iterable(found)):
         fold = folds[batch.partition]
         if not live:
             fold.void(frame)
@@ -44,17 +47,7 @@ def settled(
     if not votes:
         return
     said = pl.concat(proposals).rename({"actor": "author", "offset": "correction_offset"})
-    found = pl.concat(votes).rename({"actor": "reviewer"})
-    joined = found.join(said, on=["partition", "correction_offset"], how="left")
+    voted = pl.concat(votes).rename({"actor": "reviewer"})
+    joined = voted.join(said, on=["partition", "correction_offset"], how="left")
     for *cells, count in joined.group_by(*_GROUP).len().iter_rows():
         yield Settled(*cells), count
-
-
-def _frames(
-    dataset: Dataset, governance: Governance, stops: Sequence[int]
-) -> Iterator[tuple[Batch, Frame, bool]]:
-    reader = Reader(dataset.codec)
-    for partition, stop in enumerate(stops):
-        for span in governance.spans(partition, stop):
-            for batch in batches(dataset, partition, span.start, span.stop):
-                yield batch, reader.frame(batch.offsets, batch.keys, batch.values), span.live
