@@ -8,7 +8,7 @@ Read in this order:
   renames, merges and splits.
 - `governance`: the fold of the governance topic: which contract changes, versions and rollbacks
   count, which ranges of the label partitions are live, which positions are causally closed.
-- `register`: patches, models and waivers by name, which no label depends on.
+- `register`: patches, models and waivers by name, which the fold of labels never asks for.
 - `epochs`: under which governance each offset of a label partition is folded for good, and which
   positions that answers.
 - `fold`: the fold of a label partition, one event at a time: the specification of what a

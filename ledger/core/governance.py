@@ -202,8 +202,10 @@ class Governance:
         """The patches that were settled as one thing and of which the position holds a part."""
         return [
             patch.event.patch_id
-            for patch in self.register.settled()
-            if patch.cut_by(position) and not self.void(patch.settled_at or 0)
+            for patch in self.register.patches.values()
+            if patch.settled_at is not None
+            and patch.cut_by(position)
+            and not self.void(patch.settled_at)
         ]
 
     def _refresh(self) -> None:

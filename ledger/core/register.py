@@ -1,4 +1,5 @@
-"""What governance keeps by name and no label depends on: bulk changes, models, waivers.
+"""What governance keeps by name and the fold of labels never asks for: bulk changes, models,
+waivers.
 
 A *patch* is many corrections that are settled as one thing: `PatchProposed` opens its frame,
 `PatchDecided` closes it once every vote stands on the log. What the corrections do is decided by
@@ -18,7 +19,7 @@ Settled here, where the meaning leaves room:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -85,10 +86,6 @@ class Register:
             {name: each for name, each in self.models.items() if each.offset < stop},
             {name: each for name, each in self.waivers.items() if each.offset < stop},
         )
-
-    def settled(self) -> Iterator[Patch]:
-        """The patches that were settled as one thing."""
-        return (patch for patch in self.patches.values() if patch.settlement is not None)
 
     def _patch_proposed(self, offset: int, event: Any, world: World) -> Outcome:
         proposed: PatchProposed = event

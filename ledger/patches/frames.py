@@ -232,13 +232,12 @@ class Patches:
         those that were settled as one thing, and those that others are still deciding.
         """
         governance = self._book.governance
-        cut: list[str] = []
-        undecided: list[Patch] = []
-        for patch in self.all():
-            if patch.settlement is None or settlement_void(governance, patch):
-                undecided.append(patch)
-            elif patch.cut_by(position):
-                cut.append(patch.event.patch_id)
+        cut = governance.cuts(position)
+        undecided = [
+            each
+            for each in self.all()
+            if each.settlement is None or settlement_void(governance, each)
+        ]
         head = self._book.resolve()
         there = self._standings(undecided, position)
         later = there if position.same_prefix(head) else self._standings(undecided, head)
