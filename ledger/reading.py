@@ -242,6 +242,9 @@ def _may_hold(place: str) -> bool:
     if "://" in place:
         return True
     try:
-        return bool(os.stat(place))
-    except OSError as error:
-        return not isinstance(error, FileNotFoundError)
+        os.stat(place)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass
+    return True

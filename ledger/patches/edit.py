@@ -87,10 +87,11 @@ def broken(edit: Edit) -> str | None:
         return "expected `to_geometry` beside `from_geometry`, found none; leave both out"
     if edit.from_label == edit.to_label and edit.to_geometry == edit.from_geometry:
         return f"expected another class in `to`, found {edit.to_label!r} in both: nothing changes"
-    rule = problem(as_proposal(edit))
+    proposal = as_proposal(edit)
+    rule = problem(proposal)
     if rule is not None:
         return rule.replace("from_label", "from").replace("to_label", "to")
-    size = own_bytes(as_proposal(edit))
+    size = own_bytes(proposal)
     if size > _EVENT_BYTES_MAX:
         return f"expected at most {_EVENT_BYTES_MAX:,} bytes as an event, found {size:,}"
     return None

@@ -4,8 +4,7 @@ from ledger.core.outcome import Outcome
 
 NO_REFUSALS = {
     "registered", "filled", "proposed", "voted", "escalated", "applied", "stale", "kept",
-    "withdrawn", "changed", "tagged", "rolled_back", "decided",
-    "granted", "void",
+    "withdrawn", "changed", "tagged", "rolled_back", "decided", "granted", "void",
 }  # fmt: skip
 
 
