@@ -29,9 +29,10 @@ from datetime import datetime
 from typing import Literal
 
 from ledger.contracts.common import Bond, Remap, bonds, inverse, leads_to, remap_of
-from ledger.contracts.relabel import by_split, counts, difference
+from ledger.contracts.relabel import counts, difference
 from ledger.core.position import Position
 from ledger.reading import HEAD, Reading, Where
+from ledger.tally import tally
 
 Verdict = Literal["fair", "fair_after_remap", "not_fair"]
 _WORSE: tuple[Verdict, ...] = ("fair", "fair_after_remap", "not_fair")
@@ -83,7 +84,7 @@ def compare(book: Reading, old: Where, new: Where = HEAD) -> Comparison:
         differing = difference(
             one, two, inverse(remap.aggregate_for_new), inverse(remap.aggregate_for_old)
         )
-    changed = by_split(differing)
+    changed = tally(differing).by_split
     straight: Verdict = "fair" if all(bond.one_to_one for bond in common) else "fair_after_remap"
     splits = {split for each in (one, two) for _, split in counts(each)}
     verdicts: dict[str, Verdict] = {

@@ -53,23 +53,6 @@ def difference(before: Snapshot, after: Snapshot, old: Names, new: Names) -> Dif
     return _columns(before, old).diff(_columns(after, new))
 
 
-def by_split(changes: Difference) -> Mapping[str, int]:
-    """How many items of each split differ, sorted; an item that left counts for what it had."""
-    found = Counter[str]()
-    if type(changes) is Difference:
-        rows = (change.after or change.before for change in changes)
-        found.update((row.split or "") if row else "" for row in rows)
-    else:
-        import polars as pl
-
-        now = pl.when(pl.col("change") == "removed").then("before_split").otherwise("after_split")
-        table = pl.from_arrow(changes.to_arrow())
-        assert isinstance(table, pl.DataFrame)
-        for split, count in table.group_by(split=now).len().iter_rows():
-            found[split or ""] += count
-    return dict(sorted(found.items()))
-
-
 def _rows(snapshot: Snapshot, names: Names) -> Snapshot:
     rows = [row._replace(label=names.get(row.label, row.label)) for row in snapshot.rows]
     return Snapshot(snapshot.position, snapshot.contract, rows)

@@ -30,7 +30,7 @@ from ledger.errors import InvalidRequest
 from ledger.history import label_text
 from ledger.reading import Reading
 from ledger.record import entries, home_of, record_proposed_in
-from ledger.releases.tally import TEST
+from ledger.releases.splits import TEST
 from ledger.remap import TRAINING
 
 

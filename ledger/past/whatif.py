@@ -14,6 +14,7 @@ from ledger.past.selection import Chosen, any_holds
 from ledger.past.stories import stories
 from ledger.replay import COLUMNS_FROM, replay
 from ledger.snapshot import Change, Difference
+from ledger.tally import tally
 
 
 class Move(NamedTuple):
@@ -25,22 +26,8 @@ class Move(NamedTuple):
 
 
 def moves(difference: Difference) -> list[Move]:
-    """A difference by class: the most items first. Items that keep their class (their geometry
-    or split changed) count too.
-    """
-    counts: Counter[tuple[str | None, str | None]] = Counter()
-    if type(difference) is not Difference:  # by columns
-        table = difference.to_arrow().select(["before_label", "after_label"])
-        grouped = table.group_by(table.column_names).aggregate([([], "count_all")])
-        for row in grouped.to_pylist():
-            counts[row["before_label"], row["after_label"]] = row["count_all"]
-    else:
-        counts.update(
-            (each.before and each.before.label, each.after and each.after.label)
-            for each in difference
-        )
-    made = [Move(before, after, items) for (before, after), items in counts.items()]
-    return sorted(made, key=lambda move: (-move.items, move.before or "", move.after or ""))
+    """A difference by class: see `Tally.moves`."""
+    return [Move(*labels, items) for labels, items in tally(difference).moves.items()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from ledger.core.partitioner import partition_of
 from ledger.history import label_text
 from ledger.patches.edit import Edit, as_proposal
 from ledger.replay import State
+from ledger.tally import Group, Tally
 
 _CLASSES_SHOWN_MAX = 10
 
@@ -57,29 +58,17 @@ class Delta:
 
 def delta(state: State, edits: Iterable[Edit]) -> Delta:
     """What the edits, which fit the state, change in it."""
-    moves: Counter[tuple[str | None, str | None]] = Counter()
-    by_class: Counter[str] = Counter()
-    by_split: Counter[str] = Counter()
-    deltas: Counter[str] = Counter()
-    for edit in edits:
-        _, record, item = _found(state, edit)
-        label = None if item is None else state.label(item)
-        before, after = label if isinstance(label, str) else None, edit.to_label
-        moves[before, after] += 1
-        by_class[after or before or ""] += 1
-        by_split[record.split or ""] += 1
-        for name, count in ((before, -1), (after, 1)):
-            if name is not None:
-                deltas[name] += count
-    deltas = Counter({name: count for name, count in deltas.items() if count})
-    ordered = sorted(moves.items(), key=lambda move: [each or "" for each in move[0]])
-    return Delta(
-        moves.total(),
-        dict(sorted(by_class.items())),
-        dict(sorted(by_split.items())),
-        dict(sorted(deltas.items())),
-        dict(ordered),
-    )
+    found = Tally(Counter(_group(state, edit) for edit in edits))
+    moves = sorted(found.moves.items(), key=lambda move: [each or "" for each in move[0]])
+    return Delta(found.changed, found.by_class, found.by_split, found.class_deltas, dict(moves))
+
+
+def _group(state: State, edit: Edit) -> Group:
+    """The kind of change that an edit is; no edit moves a record to another split."""
+    _, record, item = _found(state, edit)
+    label = None if item is None else state.label(item)
+    before = label if isinstance(label, str) else None
+    return Group(before, edit.to_label, record.split, record.split)
 
 
 def fault(state: State, edit: Edit, version: int, where: str) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, cast
 
-from ledger.contracts.relabel import columns_of, difference
+from ledger.contracts.relabel import Counts, columns_of, counts, difference
 from ledger.contracts.unresolved import unresolved
 from ledger.core.contract import Contract, Contracts
 from ledger.core.events import RolledBack, SchemaChanged, VersionTagged
@@ -22,9 +22,9 @@ from ledger.errors import InvalidRequest
 from ledger.reading import Reading
 from ledger.releases.corrections import Corrections, corrections_between
 from ledger.releases.remembered import Remembered
-from ledger.releases.tally import Tally, tally
 from ledger.replay import State, fold_governance
 from ledger.snapshot import Snapshot
+from ledger.tally import Group, Tally, tally
 
 if TYPE_CHECKING:
     from ledger.columnar.snapshot import ColumnarSnapshot
@@ -127,12 +127,25 @@ class Candidate:
         return not asking and _undisturbed(self.governance, named)
 
     @cached_property
+    def _counts(self) -> Counts:
+        return counts(self.snapshot)
+
+    @cached_property
+    def splits(self) -> Mapping[str, int]:
+        """How many items each split has, sorted; `""` for none."""
+        sizes = Counter[str]()
+        for (_, split), count in self._counts.items():
+            sizes[split] += count
+        return dict(sorted(sizes.items()))
+
+    @cached_property
     def tally(self) -> Tally:
-        """What differs from the base."""
+        """What differs from the base; without one every item is new."""
         if self.forwarded is None:
-            return tally(None, self.snapshot)
+            each = self._counts.items()
+            return Tally({Group(None, label, None, split or None): n for (label, split), n in each})
         before, names = self.forwarded
-        return tally(difference(before, self.snapshot, names, {}), self.snapshot)
+        return tally(difference(before, self.snapshot, names, {}))
 
     @cached_property
     def unresolved(self) -> list[str]:

@@ -103,7 +103,7 @@ def _class_shift(candidate: Candidate, sample: Sample | None) -> Finding:
 
 def _splits(candidate: Candidate, sample: Sample | None) -> Finding:
     del sample
-    moved = candidate.tally.moved
+    moved = candidate.tally.left_split
     return Finding(f"{moved:,} items left their split", failed=True) if moved else Finding()
 
 

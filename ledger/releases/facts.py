@@ -18,8 +18,8 @@ from ledger.releases.candidate import Candidate, version_before
 from ledger.releases.corrections import Corrections, patches_of
 from ledger.releases.remembered import Remembered
 from ledger.releases.splits import test_note
-from ledger.releases.tally import Tally
 from ledger.remap import Comparison, Remap, Verdict, compare
+from ledger.tally import Tally
 
 if TYPE_CHECKING:
     from ledger.ledger import Ledger
@@ -58,6 +58,7 @@ class Facts:
         base_contract_version: that of the base.
         items: how many are labelled.
         counts: items by class.
+        splits: items by split, `""` for none.
         base_counts: the base's, mapped forward.
         changes: what differs from the base.
         unresolved: how many items a split left without a class.
@@ -77,6 +78,7 @@ class Facts:
     content_hash: str
     items: int
     counts: Mapping[str, int]
+    splits: Mapping[str, int]
     base_counts: Mapping[str, int]
     changes: Tally
     unresolved: int
@@ -139,6 +141,7 @@ def facts_of(book: Ledger, name: str, reading: Remembered | None = None) -> Fact
         content_hash=sha256,
         items=len(candidate.snapshot),
         counts=tag.counts,
+        splits=candidate.splits,
         base_counts=forwarded.labels() if forwarded else {},
         changes=candidate.tally,
         unresolved=len(candidate.unresolved),

@@ -96,8 +96,8 @@ def _affected(facts: Facts) -> Iterator[str]:
     yield "| split | items | changed | share |"
     yield "|---|---:|---:|---:|"
     changes = facts.changes
-    for split in sorted(changes.splits.keys() | changes.by_split.keys(), key=split_order):
-        items, changed = changes.splits.get(split, 0), changes.by_split.get(split, 0)
+    for split in sorted(facts.splits.keys() | changes.by_split.keys(), key=split_order):
+        items, changed = facts.splits.get(split, 0), changes.by_split.get(split, 0)
         name = markdown(split_name(split))
         yield f"| {name} | {items:,} | {changed:,} | {percent(changed, items)} |"
     if changes.class_deltas:

@@ -106,10 +106,10 @@ def _added(facts: Facts) -> int:
 
 def _splits(facts: Facts) -> list[tuple[charts.Bar, int, str]]:
     """Bars of the splits with their changed part, the number of changed items and its share."""
-    changes = facts.changes
-    names = sorted(changes.splits.keys() | changes.by_split.keys(), key=words.split_order)
+    changed = facts.changes.by_split
+    names = sorted(facts.splits.keys() | changed.keys(), key=words.split_order)
     pairs = {
-        name: (changes.splits.get(name, 0), changes.by_split.get(name, 0) if facts.base else 0)
+        name: (facts.splits.get(name, 0), changed.get(name, 0) if facts.base else 0)
         for name in names
     }
     return [

@@ -9,27 +9,33 @@ rollback brings earlier test labels back, unless the base has the very same ones
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ledger.core.events import VersionTagged
-from ledger.releases.tally import TEST, Tally
+from ledger.tally import Tally
 
+TEST = "test"
+"""The split whose labels make a test version."""
 _NUMBERED = re.compile(r"test-v([1-9][0-9]{0,8})")
 
 
 def test_version(
-    tally: Tally, base: VersionTagged | None, tagged: Iterable[VersionTagged]
+    splits: Mapping[str, int],
+    tally: Tally,
+    base: VersionTagged | None,
+    tagged: Iterable[VersionTagged],
 ) -> str | None:
     """The name of a version's test labels; None if it has no test item.
 
     Args:
+        splits: how many items each split has.
         tally: what differs from the base, labels mapped forward.
         base: the version before.
         tagged: every version there is: their numbers are taken.
     """
-    if not tally.splits.get(TEST):
+    if not splits.get(TEST):
         return None
-    if base is not None and base.test_version is not None and not tally.test_changed:
+    if base is not None and base.test_version is not None and not tally.of_split(TEST):
         return base.test_version
     names = (_NUMBERED.fullmatch(tag.test_version or "") for tag in tagged)
     return f"test-v{max((int(name[1]) for name in names if name), default=0) + 1}"

@@ -64,7 +64,7 @@ def tag(
             "counts": dict(candidate.snapshot.labels()),
             "checks": {each: verdict(found[each], waivers.get(each)) for each in found},
             "waivers": sorted(each for each in found if found[each].failed),
-            "test_version": test_version(tally, candidate.base, tags),
+            "test_version": test_version(candidate.splits, tally, candidate.base, tags),
             "changed_by_class": dict(tally.by_class),
             "changed_by_split": dict(tally.by_split),
             "class_deltas": dict(tally.class_deltas),

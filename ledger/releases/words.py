@@ -8,8 +8,9 @@ from typing import NamedTuple
 from ledger.core.events import SchemaChanged
 from ledger.releases.checks import CHECKS
 from ledger.releases.facts import Facts, Measured, WentBack
-from ledger.releases.tally import TEST, Kind
+from ledger.releases.splits import TEST
 from ledger.remap import TRAINING, Remap
+from ledger.tally import Kind
 
 _VERDICTS: Mapping[str, str] = {
     "fair": "Results compare as they are",
@@ -106,14 +107,12 @@ def fairness(facts: Facts) -> list[SplitFairness]:
     if comparison is None or base is None:
         return []
     found: list[SplitFairness] = []
-    names = comparison.by_split.keys() | facts.changes.splits.keys()
+    names = comparison.by_split.keys() | facts.splits.keys()
     for split in sorted(names, key=split_order):
         changed = comparison.changed_by_split.get(split, 0)
         verdict = comparison.by_split.get(split, comparison.verdict)
         words = _of_split(split, changed, verdict, base.name, facts.name)
-        found.append(
-            SplitFairness(split, facts.changes.splits.get(split, 0), changed, verdict, words)
-        )
+        found.append(SplitFairness(split, facts.splits.get(split, 0), changed, verdict, words))
     return found
 
 

@@ -25,6 +25,8 @@ releases.waive("v2", "boxes", actor="bob", approved_by="ann", reason="r")
 tag = book.tag("v2", actor="ann")
 assert (tag.class_deltas, tag.test_version) == ({"cat": -1, "dog": 1}, "test-v2"), tag
 assert releases.facts("v2").corrections.applied == 1
+book.append([item(f"n{number}", "cat") for number in range(3_000)])
+assert book.tag("many", actor="ann").class_deltas == {"cat": 3_000}
 assert "changed_items: 1" in releases.changelog()
 polygon = {"type": "polygon", "coordinates": [0.0, 0.0, 1.0, 0.0, 0.0, 1.0]}
 book.append([item("p", "cat", geometry=polygon)])

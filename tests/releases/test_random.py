@@ -18,7 +18,7 @@ from ledger.core.position import Position
 from ledger.releases import candidate, corrections
 from ledger.releases.candidate import Candidate
 from ledger.releases.corrections import SETTLED, Corrections
-from ledger.releases.tally import Group, Tally
+from ledger.tally import Group, Tally
 from tests.columnar.test_equality import PATIENT
 from tests.core.history import EPOCH, Entry, History, State
 from tests.core.strategies import Plan, plans, play
@@ -139,9 +139,8 @@ def expected_groups(before: State, after: State) -> Counter[Group]:
         one, two = old.get(name), new.get(name)
         if one == two:
             continue
-        change = "added" if one is None else "removed" if two is None else "changed"
         mine, theirs = one or (None, None, None), two or (None, None, None)
-        found[Group(change, mine[0], theirs[0], mine[1], theirs[1])] += 1
+        found[Group(mine[0], theirs[0], mine[1], theirs[1])] += 1
     return found
 
 
@@ -158,7 +157,6 @@ def test_what_differs(way: str, plan: Plan, parts: tuple[float, float]) -> None:
     with ledger_of(history) as book, pytest.MonkeyPatch.context() as patch:
         patch.setattr("ledger.replay.COLUMNS_FROM", WAYS[way])
         patch.setattr("ledger.contracts.unresolved.COLUMNS_FROM", WAYS[way])
-        patch.setattr("ledger.releases.tally._ONE_BY_ONE_MAX", WAYS[way] and 10**9)
         base = base_at(first)
         found: Tally = Candidate(book, second, base).tally
         if way == "columns" and sum(second.labels):

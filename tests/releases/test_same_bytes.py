@@ -59,7 +59,6 @@ def test_columns_tell_the_same_as_the_reference(
     for module in (ledger.replay, ledger.reading, corrections):
         monkeypatch.setattr(module, "COLUMNS_FROM", 1)
     monkeypatch.setattr("ledger.contracts.unresolved.COLUMNS_FROM", 1)
-    monkeypatch.setattr("ledger.releases.tally._ONE_BY_ONE_MAX", 0)
     assert candidate.columns_of(life.snapshot("labels-v2.0")) is not None
     assert written(life, tmp_path / "columns") == one_by_one
 

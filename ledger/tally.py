@@ -1,7 +1,7 @@
-"""What differs between a version and its base, counted.
+"""Items that differ, counted: by what happened to them, by class and by split.
 
-The differences are grouped first, by the labels and splits before and after: however many items
-there are, there are few groups, and everything that a report says is a sum over them.
+They are grouped first, by the labels and splits before and after: however many items there are,
+there are few groups, and everything that a report says is a sum over them.
 """
 
 from __future__ import annotations
@@ -12,23 +12,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple, TypeVar
 
-from ledger.contracts.relabel import counts
-from ledger.snapshot import Difference, Snapshot
-
-TEST = "test"
-"""The split whose labels make a test version."""
-_COLUMNS = ("change", "before_label", "after_label", "before_split", "after_split")
-_ONE_BY_ONE_MAX = 2_000
-"""Up to so many changes are counted as objects: loading the libraries for columns takes longer."""
+from ledger.snapshot import Difference, Row
 
 Kind = Literal["added", "removed", "relabelled", "redrawn", "moved"]
+Labels = tuple[str | None, str | None]
+"""A label before and after; None where the item is not there."""
 Key = TypeVar("Key", bound=str)
+_COLUMNS = ("before_label", "after_label", "before_split", "after_split")
 
 
 class Group(NamedTuple):
     """Items that changed alike. No label: the item is not there; no split: it has none."""
 
-    change: str
     before: str | None
     after: str | None
     split_before: str | None
@@ -37,9 +32,9 @@ class Group(NamedTuple):
     @property
     def kind(self) -> Kind:
         """What happened: a new label goes before a new split, and both before a new geometry."""
-        if self.change == "added":
+        if self.before is None:
             return "added"
-        if self.change == "removed":
+        if self.after is None:
             return "removed"
         if self.before != self.after:
             return "relabelled"
@@ -53,10 +48,9 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Tally:
-    """The changed items of a version, by group, and how many items it has in each split."""
+    """How many items changed, by group."""
 
     groups: Mapping[Group, int]
-    splits: Mapping[str, int]
 
     @cached_property
     def changed(self) -> int:
@@ -91,68 +85,60 @@ class Tally:
         return {name: delta for name, delta in sorted(deltas.items()) if delta}
 
     @cached_property
-    def transitions(self) -> Mapping[tuple[str | None, str | None], int]:
-        """Items by class before and after, where the class differs; None where an item is not."""
-        found = Counter[tuple[str | None, str | None]]()
+    def moves(self) -> Mapping[Labels, int]:
+        """Changed items by label before and after, the most first; those that keep their class
+        (their geometry or split changed) count too.
+        """
+        found = Counter[Labels]()
         for group, count in self.groups.items():
-            if group.before != group.after:
-                found[group.before, group.after] += count
+            found[group.before, group.after] += count
         order = sorted(found.items(), key=lambda pair: (-pair[1], *map(_none_first, pair[0])))
         return dict(order)
 
+    @cached_property
+    def transitions(self) -> Mapping[Labels, int]:
+        """The moves from one class to another one."""
+        return {labels: n for labels, n in self.moves.items() if labels[0] != labels[1]}
+
     @property
     def touched(self) -> int:
-        """How many items the base had already and differ."""
+        """How many items were there already and differ."""
         return self.changed - self.kinds.get("added", 0)
 
     @cached_property
-    def test_changed(self) -> int:
-        """How many items that are or were in the test split differ."""
-        return sum(n for g, n in self.groups.items() if TEST in (g.split_before, g.split_after))
-
-    @cached_property
-    def moved(self) -> int:
-        """How many items left the split that they had."""
+    def left_split(self) -> int:
+        """How many items left the split that they had, and are still there."""
         return sum(
             count
             for group, count in self.groups.items()
-            if group.change == "changed"
-            and group.split_before is not None
+            if None not in (group.before, group.after, group.split_before)
             and group.split_before != group.split_after
         )
 
-
-def tally(difference: Difference | None, after: Snapshot) -> Tally:
-    """Count what differs; without a difference every item of `after` is new."""
-    sizes = Counter[str]()
-    new = Counter[Group]()
-    for (label, split), count in counts(after).items():
-        sizes[split] += count
-        new[Group("added", None, label, None, split or None)] += count
-    groups = new if difference is None else _groups(difference)
-    return Tally(groups, dict(sorted(sizes.items())))
+    def of_split(self, split: str) -> int:
+        """How many items that are or were in a split differ."""
+        return sum(n for g, n in self.groups.items() if split in (g.split_before, g.split_after))
 
 
-def _groups(difference: Difference) -> Counter[Group]:
-    if len(difference) <= _ONE_BY_ONE_MAX:
-        return Counter(
-            Group(
-                change.kind,
-                change.before.label if change.before else None,
-                change.after.label if change.after else None,
-                change.before.split if change.before else None,
-                change.after.split if change.after else None,
-            )
-            for change in difference
-        )
+def tally(difference: Difference) -> Tally:
+    """Count what differs, by columns where it has them."""
+    if type(difference) is Difference:
+        return Tally(Counter(_group(change.before, change.after) for change in difference))
     import polars as pl
 
     frame = pl.from_arrow(difference.to_arrow().select(_COLUMNS))
     assert isinstance(frame, pl.DataFrame)
-    found = Counter[Group]()
-    for *cells, count in frame.group_by(*_COLUMNS).len().iter_rows():
-        found[Group(*cells)] = count
-    return found
+    rows = frame.group_by(*_COLUMNS).len().iter_rows()
+    return Tally({Group(*cells): count for *cells, count in rows})
+
+
+def _group(before: Row | None, after: Row | None) -> Group:
+    return Group(
+        before.label if before else None,
+        after.label if after else None,
+        before.split if before else None,
+        after.split if after else None,
+    )
 
 
 def _none_first(name: str | None) -> tuple[bool, str]:
