@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from typing import NamedTuple
@@ -92,6 +92,14 @@ def live(governance: Governance, partition: int, stop: int) -> list[tuple[int, i
         elif span.live:
             found.append((span.start, span.stop))
     return found
+
+
+def alike(one: Governance, other: Governance, stops: Sequence[int]) -> bool:
+    """Whether the same offsets of each partition below its stop are live under both."""
+    return all(
+        live(one, partition, stop) == live(other, partition, stop)
+        for partition, stop in enumerate(stops)
+    )
 
 
 def agree(one: Governance, other: Governance, partition: int, stop: int) -> bool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
-from ledger.core.epochs import live
+from ledger.core.epochs import alike
 from ledger.core.events import VersionTagged
 from ledger.core.position import Position
 from ledger.errors import InvalidRequest
@@ -16,9 +15,8 @@ from ledger.lineage.models import Lineage
 from ledger.reading import HEAD, Where
 from ledger.releases.candidate import version_before
 from ledger.releases.facts import candidate_of
+from ledger.service_levels import moment
 from ledger.thresholds import threshold
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Gate:
@@ -65,7 +63,7 @@ class Gate:
             model=model,
             position=asked.position,
             contract_version=asked.contract.version,
-            as_of=_EPOCH + timedelta(milliseconds=asked.evidence.latest_ms),
+            as_of=moment(asked.evidence.latest_ms),
             checks=tuple(checks),
         )
 
@@ -119,10 +117,9 @@ class Gate:
         """Whether nothing of a version was rolled back since."""
         now = self.book.governance
         then = now.prefix(tag.position.governance)
-        return all(
-            live(now, partition, stop) == live(then, partition, stop)
-            for partition, stop in enumerate(tag.position.labels)
-        ) and all(now.contracts.live(version) for version in then.contracts.versions)
+        return alike(now, then, tag.position.labels) and all(
+            now.contracts.live(version) for version in then.contracts.versions
+        )
 
     def _asked(self, at: Where, base: str | None, model: str | None) -> Asked:
         book = self.book

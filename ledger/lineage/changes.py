@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from ledger.core.epochs import live
+from ledger.core.epochs import alike
 from ledger.core.events import SchemaChanged
 from ledger.core.governance import Governance, Rollback
 from ledger.core.outcome import Outcome
@@ -139,10 +139,7 @@ def _done(now: Evidence, then: Governance, start: Position) -> pl.DataFrame:
 def _taken_back(book: Reading, then: Governance, start: Position, now: Evidence) -> pl.DataFrame:
     """By item: the rollback that made void what was done to it last."""
     none = pl.DataFrame(schema=dict.fromkeys(("id", "cause", *_WHY), pl.String))
-    if all(
-        live(now.governance, partition, stop) == live(then, partition, stop)
-        for partition, stop in enumerate(start.labels)
-    ):
+    if alike(now.governance, then, start.labels):
         return none
     gone = evidence(book, start).beside(now.governance, now.position).changes
     last = gone.unique("item_id", keep="last", maintain_order=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ledger import positions
 from ledger.codec import HEADER_BYTES
+from ledger.core.epochs import live
 from ledger.core.events import SchemaChanged
 from ledger.core.governance import Governance
 from ledger.core.position import Position
@@ -57,8 +58,7 @@ def undoing(dataset: Dataset, governance: Governance, to: Position) -> Undoing:
     events: Counter[str] = Counter()
     restored = 0
     for partition, stop in enumerate(at.labels):
-        now = list(_live(governance, partition, stop))
-        after = list(_live(then, partition, to.labels[partition]))
+        now, after = live(governance, partition, stop), live(then, partition, to.labels[partition])
         for start, end in _without(now, after):
             events += _types(dataset, partition, start, end)
         restored += sum(end - start for start, end in _without(after, now))
@@ -110,10 +110,6 @@ def refuse_unfinished(cut: list[str], to: Where) -> None:
             f"position {to} is in the midst of patch {cut[0]!r}, which is being settled: finish "
             "it first, or go back to before it"
         )
-
-
-def _live(governance: Governance, partition: int, stop: int) -> Iterator[tuple[int, int]]:
-    return ((s.start, s.stop) for s in governance.spans(partition, stop) if s.live)
 
 
 def _without(some: list[tuple[int, int]], others: list[tuple[int, int]]) -> list[tuple[int, int]]:
