@@ -172,20 +172,28 @@ class Lineage:
         return Stamp(model, self.book.version(model.label_version))
 
     def changes(self, name: str | None = None) -> Changes:
-        """The labels that changed since a model was trained, and by what."""
-        version = self.model(name).label_version
-        return columns().changes_between(self.book, version)
+        """The labels that changed since a model was trained, and by what.
+
+        Raises:
+            ConfigurationError: the extra `frames` is missing.
+        """
+        try:
+            from ledger.lineage.changes import changes_between
+        except ImportError as error:
+            raise ConfigurationError(
+                f"label quality needs the extra `releases` ({error}): "
+                "pip install 'errata[releases]'"
+            ) from error
+        return changes_between(self.book, self.model(name).label_version)
 
     def quality(self, name: str | None = None) -> Quality:
         """What became of the labels that a model was trained on."""
-        version = self.model(name).label_version
         changes = self.changes(name)
-        head = self.book.resolve()
-        items = sum(self.book.snapshot(version).labels().values())
+        items = sum(self.book.snapshot(self.model(name).label_version).labels().values())
         causes = changes.causes()
         corrected = causes.get("correction", 0)
         return Quality(
-            position=head,
+            position=changes.now.position,
             items=items,
             labels_changed=len(changes.substantial),
             by_cause=causes,
@@ -217,21 +225,6 @@ class Lineage:
                 f"there is no version {given!r} of the test labels; there are: {', '.join(known)}"
             )
         return given
-
-
-def columns() -> Any:
-    """The module `changes`.
-
-    Raises:
-        ConfigurationError: the extra `frames` is missing.
-    """
-    try:
-        from ledger.lineage import changes
-    except ImportError as error:
-        raise ConfigurationError(
-            f"label quality needs the extra `releases` ({error}): pip install 'errata[releases]'"
-        ) from error
-    return changes
 
 
 def sha256_of(given: Path | str, what: str) -> str:
