@@ -23,7 +23,7 @@ from ledger.columnar.dormant import Dormant
 from ledger.columnar.frame import DECIDED, ODD, PROPOSED, REGISTERED, Frame
 from ledger.columnar.naming import Naming
 from ledger.columnar.rows import Rows, firsts, running_maximum
-from ledger.columnar.state import CODE, NO_RECORD, Columns, Fetch, Names, hydrate, link
+from ledger.columnar.state import CODE, NO_RECORD, Columns, Fetch, Names, Stubs, hydrate, link
 from ledger.columnar.strings import Bools, Ints
 from ledger.columnar.tables import MAY_PROPOSE, TAKES, Tables
 from ledger.core.contract import Contracts
@@ -87,7 +87,7 @@ class ColumnarPartition:
         """How many events were folded as columns."""
         self._codec = codec
         self._naming = Naming(self.names, self.columns, partition, partitions)
-        self._stubs: dict[int, Item | Correction] = {}
+        self._stubs: Stubs = {}
 
     def govern(self, contracts: Contracts) -> None:
         """Go on under later contracts, of which those so far are the first. No event so far may
@@ -102,19 +102,19 @@ class ColumnarPartition:
         self._wake(np.nonzero(self.columns.things.dormant)[0])
         return self._reference
 
-    def sleep(self, records: Ints, events: Dormant, fetch: Fetch) -> None:
-        """Keep some records, of which nothing is known here, as the offsets of their events."""
+    def sleep(self, records: Ints, rows: Dormant, fetch: Fetch) -> None:
+        """Keep some records, of which nothing is known here, as their rows."""
         things = self.columns.things
         things.complex[records] = things.dormant[records] = True
-        self._asleep = (events, fetch)
+        self._asleep = (rows, fetch)
 
     def _wake(self, records: Ints) -> None:
         dormant = self.columns.things.dormant
         records = np.unique(records[dormant[records]])
         if len(records) and self._asleep is not None:
-            events, fetch = self._asleep
+            rows, fetch = self._asleep
             names = self.names.things.of(records).to_list()
-            events.wake(records, names, self._reference, fetch)
+            self._reference.records.update(rows.wake(records, names, fetch, self._stubs))
             dormant[records] = False
 
     def apply(self, frame: Frame) -> NDArray[np.uint8]:
@@ -173,12 +173,13 @@ class ColumnarPartition:
         Args:
             fetch: reads the log; the texts are fetched there.
         """
+        one_by_one = self.reference.records
         hydrate(self._stubs, fetch)
-        stubs: dict[int, Item | Correction] = {}
+        stubs: Stubs = {}
         things = self.columns.things
         made = self.columns.records(np.nonzero(things.known & ~things.complex)[0], stubs)
         hydrate(stubs, fetch)
-        return made | self.reference.records
+        return made | one_by_one
 
     def _records_of(self, events: Mapping[int, object], frame: Frame) -> Bools:
         """The records of events that the reference fold is to judge, as a mask of things."""

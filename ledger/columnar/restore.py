@@ -2,9 +2,8 @@
 
 Rows say what became of every event, so nothing is judged again: what columns can hold is put into
 them. A record of which more was said (a geometry, attributes, an addition, an escalation, a
-withdrawal) stays *dormant*: only the offsets of its events are kept, and when it is needed they
-are fetched from the log and folded by the reference fold. Void ranges have no rows; they are read
-from the log.
+withdrawal) stays *dormant*: only its rows are kept, and when it is needed it is put together for
+the reference fold. Void ranges have no rows; their events are read.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from ledger.logs.base import Topic
 NEEDED: Mapping[str, Sequence[str]] = {
     "changes": (
         *("offset", "outcome", "said_under", "item_offset", "item_id", "record_id", "label"),
-        *("unresolved", "contract", "geometry_type", "split", "attributes"),
+        *("unresolved", "contract", "geometry_type", "coordinates", "split", "attributes"),
     ),
     "corrections": (
         *("offset", "actor", "said_under", "correction_id", "item_id", "record_id"),
@@ -193,21 +192,17 @@ class _Restoring:
         own.status[code[settled]] = outcome[settled]
 
     def _dormant(self, asleep: Bools) -> Dormant:
-        """The events of the records that sleep, one row each."""
-        voted = self.record_of_correction[self.correction_of_review]
-        brought = _mask(self.changes, pl.col("outcome") != Outcome.APPLIED.value)
-        parts: list[tuple[Ints, Ints, Ints, Bools]] = []
-        for records, frame, wanted, refused in (
-            (self.record_of_change, self.changes, brought, False),
-            (self.record_of_correction, self.corrections, True, False),
-            (voted, self.reviews, True, False),
-            (self.record_of_refusal, self.refusals, True, True),
-        ):
-            rows = np.nonzero(asleep[records] & wanted)[0]
-            said = _numbers(frame, "said_under")[rows]
-            flags = np.full(len(rows), refused)
-            parts.append((records[rows], _numbers(frame, "offset")[rows], said, flags))
-        return Dormant(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+        """The rows of the records that sleep."""
+        frames = (self.changes, self.corrections, self.reviews, self.refusals)
+        records = (
+            self.record_of_change,
+            self.record_of_correction,
+            self.record_of_correction[self.correction_of_review],
+            self.record_of_refusal,
+        )
+        chosen = [np.nonzero(asleep[each])[0] for each in records]
+        rows = Delta(*(frame[some] for frame, some in zip(frames, chosen, strict=True)))
+        return Dormant(rows, [each[some] for each, some in zip(records, chosen, strict=True)])
 
     def _labels(self, series: pl.Series) -> Ints:
         tables, names = self.state.tables, self.names

@@ -29,6 +29,8 @@ NO_RECORD = -1
 Fetch = Callable[[Sequence[int]], Iterable[tuple[int, Event]]]
 """The events at these ascending offsets of the partition, each with its offset."""
 
+Stubs = dict[int, Item | Correction]
+"""What lacks its texts, by the offset of the event that brought them."""
 Small = NDArray[np.int32]
 Codes = Ints | Small
 _STUB = "(in the log)"
@@ -217,7 +219,7 @@ class Columns:
         self.corrections = Corrections()
         self.votes = Votes()
 
-    def records(self, codes: Ints, stubs: dict[int, Item | Correction]) -> dict[str, Record]:
+    def records(self, codes: Ints, stubs: Stubs) -> dict[str, Record]:
         """Reference records of some records' codes. Their texts are missing: `stubs` gets what
         `hydrate` has to fill, by offset.
         """
@@ -266,10 +268,8 @@ class Columns:
         ids, by_code = self.names.corrections.of(codes), dict[int, Correction]()
         for code, correction_id in zip(codes.tolist(), ids, strict=True):
             record, offset = int(own.record[code]), int(own.offset[code])
-            proposal = CorrectionProposed(
-                event_id=_STUB,
+            proposal = stub(
                 actor=actors[int(own.actor[code])],
-                occurred_at=_LONG_AGO,
                 contract_version=int(own.version[code]),
                 item_id=names[int(own.item[code])],
                 record_id=names[record],
@@ -293,16 +293,21 @@ class Columns:
         own.record[chain(things.corrections, own.before, codes)] = NO_RECORD
 
 
-def hydrate(stubs: dict[int, Item | Correction], fetch: Fetch) -> None:
+def stub(**fields: Any) -> CorrectionProposed:
+    """A proposal of which only what the fold asks for is known."""
+    return CorrectionProposed(event_id=_STUB, occurred_at=_LONG_AGO, **fields)
+
+
+def hydrate(stubs: Stubs, fetch: Fetch) -> None:
     """Fill in from the log what `Columns.records` left out; `stubs` is empty afterwards."""
     for offset, event in fetch(sorted(stubs)):
-        stub = stubs[offset]
-        if isinstance(stub, Item):
+        known = stubs[offset]
+        if isinstance(known, Item):
             assert isinstance(event, ItemRegistered)
-            stub.content, stub.source = event.content, event.source
+            known.content, known.source = event.content, event.source
         else:
             assert isinstance(event, CorrectionProposed)
-            stub.proposal = event
+            known.proposal = event
     stubs.clear()
 
 

@@ -169,6 +169,7 @@ def rows(connection: Connection, partition: int, spans: Spans) -> Delta:
 def _rows(connection: Connection, table: str, partition: int, spans: Spans) -> pl.DataFrame:
     kinds = dict(zip(Delta._fields, SCHEMAS, strict=True))[table]
     types = {name: kinds[name] for name in NEEDED[table]}
+    stored = {name: pl.String() if name == "coordinates" else types[name] for name in types}
     first = partition * schema.PARTITION
     offsets = "".join(
         f", {name} % {schema.PARTITION} AS {offset}"
@@ -177,13 +178,14 @@ def _rows(connection: Connection, table: str, partition: int, spans: Spans) -> p
     )
     parts = [
         connection.frame(
-            types,
+            stored,
             f"(SELECT *{offsets} FROM {table} WHERE id >= ? AND id < ? ORDER BY id)",
             (first + start, first + stop),
         )
         for start, stop in spans
     ]
-    return pl.concat([pl.DataFrame(schema=types), *parts])
+    found = pl.concat([pl.DataFrame(schema=stored), *parts])
+    return present.as_numbers(found) if "coordinates" in types else found
 
 
 def insert(
