@@ -19,15 +19,16 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ledger.errors import CheckpointDamaged
+from ledger.logs.base import Batch
 
-FORMAT = 1
-"""Grows when a release writes what older ones cannot read."""
+FORMAT = 2
+"""Grows when a release writes what older ones cannot read. Format 1 kept no messages."""
 _IDENTITY = ("dataset", "topic_id", "partitions")
 REMEDY = "Make them again from the log: `errata rebuild --no-views`"
 _NAME = re.compile(r"labels-\d{4,}/manifest/(\d{12})-([0-9a-f]{16})\.json", re.ASCII)
 _OURS = re.compile(
     r"labels-\d{4,}/manifest/(\d{12}-[0-9a-f]{16}\.json|\.[^/]+\.partial)"
-    r"|labels-\d{4,}/(void/)?(changes|corrections|reviews|refusals)"
+    r"|labels-\d{4,}/(void/)?(changes|corrections|reviews|refusals|kept)"
     r"/(\d{12,}-\d{12,}-[0-9a-f]{8}\.parquet|\.[^/]+\.partial)"
     r"|timeline/([0-9a-f]{16}-[0-9a-f]{16}\.arrow|\.[^/]+\.partial)",
     re.ASCII,
@@ -39,7 +40,7 @@ class _Plain(BaseModel):
 
 
 class Stored(_Plain):
-    """A Parquet file of one table."""
+    """A Parquet file of one table, or of messages."""
 
     name: str
     rows: int
@@ -56,6 +57,8 @@ class Segment(_Plain):
     live: bool
     """Whether the range is live, or void, at the newest cut."""
     files: dict[str, Stored]
+    kept: tuple[tuple[int, int], ...] = ()
+    """The offsets `[start, stop)` of which all messages are kept."""
 
 
 class Cut(_Plain):
@@ -123,6 +126,8 @@ class Origin:
     """Given a partition and an offset: a digest of the last message below it; None where the log
     has none. A log that was restored from a backup keeps its topic's id, and not its events.
     """
+    messages: Callable[[int, int, int], Iterable[Batch]] = field(compare=False)
+    """Given a partition and offsets `[start, stop)`: the label messages there."""
 
 
 class AnotherLog(CheckpointDamaged):

@@ -23,11 +23,20 @@ TABLES: Mapping[str, pl.Schema] = {
     "reviews": REVIEWS,
     "refusals": REFUSALS,
 }
+KEPT = "kept"
+SCHEMAS: Mapping[str, pl.Schema] = {
+    **TABLES,
+    KEPT: pl.Schema(
+        {"offset": pl.Int64, "timestamp_ms": pl.Int64, "key": pl.Binary, "value": pl.Binary}
+    ),
+}
+"""Those of all files: beside the rows, the messages that `ledger.checkpoints.kept` tells of."""
 IMPLIED: Mapping[str, Sequence[str]] = {
     "changes": ("record_id",),
     "corrections": ("record_id",),
     "reviews": ("correction_id", "item_id", "record_id"),
     "refusals": (),
+    KEPT: (),
 }
 """The columns of each table that are not stored."""
 
@@ -36,6 +45,7 @@ _IDS = ("item_id", "record_id", "correction_id")
 _LEVEL = 3  # higher ones take three times as long, and save nothing
 _ROW_GROUP = 1 << 20
 _STRINGS = (pa.string_view(), pa.large_string())
+_BYTES = (pa.binary_view(), pa.large_binary())
 
 
 def stored(table: str, frame: pl.DataFrame) -> pl.DataFrame:
@@ -49,7 +59,7 @@ def encode(frame: pl.DataFrame) -> bytes:
     table = table.cast(pa.schema([(field.name, _plain(field.type)) for field in table.schema]))
     encodings = {name: "DELTA_BINARY_PACKED" for name in _RISING if name in frame.columns}
     encodings |= {name: "DELTA_BYTE_ARRAY" for name in _IDS if name in frame.columns}
-    words: Any = [name for name in frame.columns if name not in encodings]
+    words: Any = [name for name in frame.columns if name not in (*encodings, "key", "value")]
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
@@ -67,12 +77,14 @@ def encode(frame: pl.DataFrame) -> bytes:
 def _plain(kind: Any) -> Any:
     if pa.types.is_large_list(kind) or pa.types.is_list(kind):
         return pa.list_(kind.value_type)
+    if kind in _BYTES:
+        return pa.binary()
     return pa.string() if kind in _STRINGS else kind
 
 
 def decode(table: str, data: bytes, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """The stored columns of a file that `encode` made, or those of them that are asked for."""
-    schema = stored(table, pl.DataFrame(schema=TABLES[table])).schema
+    schema = stored(table, pl.DataFrame(schema=SCHEMAS[table])).schema
     wanted = [name for name in schema if columns is None or name in columns]
     read: Any = pl.from_arrow(pq.read_table(pa.BufferReader(data), columns=wanted))
     return read.cast({name: schema[name] for name in wanted})

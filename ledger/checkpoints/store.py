@@ -27,14 +27,14 @@ from ledger.checkpoints.manifest import (
     named,
     parse,
 )
-from ledger.checkpoints.segments import TABLES, decode, stored, whole
+from ledger.checkpoints.segments import SCHEMAS, TABLES, decode, stored, whole
 from ledger.columnar.delta import Delta
 from ledger.columnar.restore import NEEDED
 from ledger.core.epochs import Epochs, fingerprint, live
 from ledger.core.governance import Governance
 from ledger.dataset import Dataset
 from ledger.errors import CheckpointDamaged, CorruptLog, InvalidRequest
-from ledger.logs.base import Log, Topic
+from ledger.logs.base import Batch, Log, Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Partition:
             ranges: the offsets `[start, stop)` wanted, ascending; all of them by default.
             columns: what is wanted; `offset` must be among them where `ranges` are given.
         """
-        empty = stored(table, pl.DataFrame(schema=TABLES[table]))
+        empty = stored(table, pl.DataFrame(schema=SCHEMAS[table]))
         wanted_columns = [name for name in empty.columns if columns is None or name in columns]
         frames = [empty.select(wanted_columns)]
         for segment in self.manifest.segments:
@@ -253,7 +253,10 @@ def origin_of(dataset: Dataset) -> Origin:
     def tie(partition: int, offset: int) -> str | None:
         return _last_message(log, partition, offset)
 
-    return Origin(log.dataset, log.topic_ids()[Topic.LABELS], dataset.partitions, tie)
+    def messages(partition: int, start: int, stop: int) -> Iterator[Batch]:
+        return log.read(Topic.LABELS, partition, start, stop)
+
+    return Origin(log.dataset, log.topic_ids()[Topic.LABELS], dataset.partitions, tie, messages)
 
 
 def _last_message(log: Log, partition: int, offset: int) -> str | None:

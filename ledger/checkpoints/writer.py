@@ -19,12 +19,23 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ledger.checkpoints.manifest import Cut, Manifest, Origin, Segment, Stored, folder, ours
-from ledger.checkpoints.segments import TABLES, encode, stored
+from ledger.checkpoints.kept import Ranges, filled, gather, joined, void_once, within
+from ledger.checkpoints.manifest import (
+    FORMAT,
+    Cut,
+    Manifest,
+    Origin,
+    Segment,
+    Stored,
+    folder,
+    ours,
+)
+from ledger.checkpoints.segments import KEPT, SCHEMAS, TABLES, encode, stored
 from ledger.checkpoints.store import Partition, Store
 from ledger.columnar.delta import Delta
 from ledger.core.epochs import Epochs, fingerprint
 from ledger.errors import CheckpointDamaged, LedgerError
+from ledger.logs.base import Batch
 
 CUT_EVERY = 100_000
 """After so many events of a partition what is gathered is stored."""
@@ -171,7 +182,7 @@ class CheckpointWriter:
             return
         self._refuse_late(partition, state)
         try:
-            segments = tuple(self._segment(partition, state, part) for part in parts)
+            segments = tuple(self._segment(partition, state, part, epochs) for part in parts)
         except CheckpointDamaged:
             self._refuse_late(partition, state)
             raise
@@ -238,18 +249,36 @@ class CheckpointWriter:
             cuts=tuple(_cuts(partition, state, epochs, origin)),
         )
 
-    def _segment(self, partition: int, state: _State, part: _Part) -> Segment:
+    def _segment(self, partition: int, state: _State, part: _Part, epochs: Epochs) -> Segment:
         """The segment, stored; one that is there stays."""
-        if state.base and part.stop <= state.kept:
-            for known in state.base.manifest.segments:
-                if (known.start, known.stop, known.live) == part[:3]:
+        void = tuple(void_once(epochs, partition, part.start, part.stop))
+        wanted = Segment(start=part.start, stop=part.stop, live=part.live, files={}, kept=void)
+        base = state.base.manifest if state.base else None
+        if base and base.format == FORMAT and part.stop <= state.kept:
+            for known in base.segments:
+                if known.model_copy(update={"files": {}}) == wanted:
                     return known
-        files: dict[str, Stored] = {}
-        for table in TABLES:
-            frame = _rows(state, table, part)
-            if len(frame):
-                files[table] = self._put(partition, table, part, frame)
-        return Segment(start=part.start, stop=part.stop, live=part.live, files=files)
+        frames = {table: _rows(state, table, part) for table in TABLES}
+        asked = [*void, *filled(frames["changes"])]
+        frames[KEPT] = self._messages(partition, state, part, joined(asked, 0))
+        files = {
+            table: self._put(partition, table, part, frame)
+            for table, frame in frames.items()
+            if len(frame)
+        }
+        return wanted.model_copy(update={"files": files})
+
+    def _messages(self, partition: int, state: _State, part: _Part, wanted: Ranges) -> pl.DataFrame:
+        """The messages of a part, from what is stored and, where they are not there, the log."""
+        known = _rows(state, KEPT, part)
+        have = [(offset, offset + 1) for offset in known["offset"]]
+        if state.base:
+            have += [each for segment in state.base.manifest.segments for each in segment.kept]
+
+        def read(start: int, stop: int) -> Iterable[Batch]:
+            return self._store.origin.messages(partition, start, stop)
+
+        return gather(wanted, known, within(joined(have, 0), 0, state.kept), read)
 
     def _put(self, partition: int, table: str, part: _Part, frame: pl.DataFrame) -> Stored:
         data = encode(frame)
@@ -272,11 +301,11 @@ def _named(manifest: Manifest) -> set[str]:
 
 def _rows(state: _State, table: str, part: _Part) -> pl.DataFrame:
     """The stored columns of a range, from what is stored and what is gathered."""
-    frames = [stored(table, pl.DataFrame(schema=TABLES[table]))]
+    frames = [stored(table, pl.DataFrame(schema=SCHEMAS[table]))]
     if state.base and part.start < state.kept:
         frames.append(state.base.rows(table, [(part.start, min(part.stop, state.kept))]))
     inside = pl.col("offset").is_between(part.start, part.stop, closed="left")
-    frames += [frame.filter(inside) for frame in state.gathered[table]]
+    frames += [frame.filter(inside) for frame in state.gathered.get(table, ())]
     return pl.concat(frames, rechunk=True)
 
 
@@ -313,7 +342,8 @@ def _same(before: Manifest, parts: Sequence[_Part], state: _State, epochs: Epoch
     partition = before.partition
     places = {each.labels[partition] for each in epochs.governances[-1].named}
     return (
-        state.kept == state.stop == before.stop
+        before.format == FORMAT
+        and state.kept == state.stop == before.stop
         and before.epoch == len(epochs.governances) - 1
         and there == [part[:3] for part in parts]
         and {each for each in places if 0 < each <= state.stop} <= {c.offset for c in before.cuts}

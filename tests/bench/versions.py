@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import duckdb
 import numpy as np
@@ -51,8 +51,11 @@ _STRINGS = [("id", pa.string()), ("label", pa.string())]
 _INDEXED = ParquetReadOptions(dictionary_columns=["label", "split"])
 
 
-def _never_read(*_: object) -> None:
+def _never_read(*_: object) -> NoReturn:
     raise AssertionError("the log was read")
+
+
+_ORIGIN = Origin("bench", "topic", PARTITIONS, lambda _, offset: str(offset), _never_read)
 
 
 def checkpoints(world: World, path: Path) -> Store:
@@ -73,7 +76,7 @@ def checkpoints(world: World, path: Path) -> Store:
 
 def store_at(path: Path) -> Store:
     """Checkpoints of a log that is never asked."""
-    return Store(Folder(path), Origin("bench", "topic", PARTITIONS, lambda _, offset: str(offset)))
+    return Store(Folder(path), _ORIGIN)
 
 
 def delta_lake(world: World, path: Path) -> Path:

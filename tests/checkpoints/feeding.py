@@ -14,13 +14,20 @@ from ledger.checkpoints.writer import CheckpointWriter, Rows
 from ledger.columnar.delta import Delta
 from ledger.core.epochs import Epochs
 from ledger.core.governance import Governance
+from ledger.logs.base import Batch
 from tests.checkpoints.deltas import delta_of, met
+from tests.columnar.batches import batch_of
 from tests.core.history import History
 
 
 def store_of(history: History, files: Files) -> Store:
     """The store of a history."""
-    return Store(files, Origin("d", "topic", history.partitions, tie_of(history)))
+
+    def messages(partition: int, start: int, stop: int) -> list[Batch]:
+        entries = history.label_logs[partition][start:stop]
+        return [batch_of(entries, partition)] if entries else []
+
+    return Store(files, Origin("d", "topic", history.partitions, tie_of(history), messages))
 
 
 def tie_of(history: History) -> Callable[[int, int], str | None]:

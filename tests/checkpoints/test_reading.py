@@ -323,11 +323,11 @@ def test_a_place_that_may_not_be_read(tmp_path: Path, any_length: None):
 def test_checkpoints_of_a_newer_release(kept: tuple[History, Dataset, Path]):
     history, dataset, place = kept
     path = first(place, "*/manifest/*")
-    data = json.dumps({**json.loads(path.read_bytes()), "format": 2, "news": 1}).encode()
+    data = json.dumps({**json.loads(path.read_bytes()), "format": 3, "news": 1}).encode()
     digest = hashlib.sha256(data).hexdigest()[:16]
     path.unlink()
     path.with_name(f"{path.name[:13]}{digest}.json").write_bytes(data)
-    with pytest.raises(CheckpointDamaged, match="has format 2, of a newer release"):
+    with pytest.raises(CheckpointDamaged, match="has format 3, of a newer release"):
         Checkpoints(str(place), dataset).snapshot(history.governed(), history.head())
 
 
