@@ -19,7 +19,7 @@ import numpy as np
 from ledger.columnar.delta import Delta, delta, empty
 from ledger.columnar.fold import ColumnarPartition, Judged
 from ledger.columnar.frame import ODD, Frame, Reader
-from ledger.columnar.replay import ahead, batches
+from ledger.columnar.replay import ahead, batches, begin
 from ledger.core.epochs import Epochs, Range
 from ledger.core.governance import Governance
 from ledger.dataset import Dataset
@@ -147,6 +147,8 @@ class Follower:
     ) -> Iterator[Piece]:
         """Fold up to `stop`, epoch by epoch."""
         for part in self.epochs.ranges(self.partition, stop):
+            if self.offset < part.stop:
+                yield from self._stood_in_for(part)
             if part.stop <= self.offset:
                 continue
             fold = self._state(part)
@@ -156,6 +158,14 @@ class Follower:
                 yield self._piece(batch.offsets[-1] + 1, part.epoch, made, _met(frame, judged))
             if self.offset < part.stop:  # the log skips the offsets that are left
                 yield self._piece(part.stop, part.epoch, empty(), set())
+
+    def _stood_in_for(self, part: Range) -> Iterator[Piece]:
+        """What checkpoints say of the events of an epoch that the log holds no more."""
+        stop = min(part.stop, self._dataset.head(self.partition))
+        if self._dataset.stand_in is not None and self.offset < stop:
+            where = (self.partition, self.offset, stop)
+            for end, made, met in self._dataset.stand_in.pieces(self.epochs, *where):
+                yield self._piece(end, part.epoch, made, set(met))
 
     def _piece(self, stop: int, epoch: int, made: Delta, met: set[int]) -> Piece:
         start, self.offset = self.offset, stop
@@ -177,11 +187,7 @@ class Follower:
     def _from_nothing(
         self, governance: Governance, partition: int, stop: int
     ) -> tuple[int, ColumnarPartition]:
-        del stop
-        dataset = self._dataset
-        return 0, ColumnarPartition(
-            governance.contracts, partition, dataset.partitions, dataset.codec
-        )
+        return begin(self._dataset, governance, partition, stop)
 
     def _frames(self, start: int, stop: int) -> Iterator[tuple[Batch, Frame]]:
         if start >= stop:

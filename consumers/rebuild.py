@@ -14,6 +14,7 @@ from consumers.follower import Follower, Piece
 from ledger.checkpoints.writer import CheckpointWriter, Overtaken, Rows
 from ledger.core.position import Position
 from ledger.dataset import Dataset
+from ledger.errors import InvalidRequest
 from ledger.logs.base import Topic
 from ledger.replay import GovernanceReader
 from ledger.views.bulk import bulk
@@ -95,6 +96,11 @@ def rebuild(
         at: how far, which need not be closed; to the log's end by default.
         gate: called with the file of the view when it is whole; the old one stays if it raises.
     """
+    if checkpoints and dataset.stand_in is not None:
+        raise InvalidRequest(
+            "the checkpoints stand in for the head of the log, which is gone: they cannot be made "
+            "anew. `errata rebuild --no-checkpoints` makes the views"
+        )
     # Labels come first: governance that is read later has what they need.
     ends = at.labels if at else dataset.log.ends(Topic.LABELS)
     reader = GovernanceReader(dataset)

@@ -9,7 +9,7 @@ halts instead of changing what a position means.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ValidationError
@@ -28,6 +28,7 @@ from ledger.core.partitioner import partition_of
 from ledger.errors import ConfigurationError, CorruptLog, InvalidRequest
 from ledger.logs.base import Batch, Log, Message, Topic
 from ledger.registry import ConfluentRegistry, EmbeddedRegistry, meta_message
+from ledger.stand_in import StandIn, headless
 
 PARTITIONS_MAX = 1_000
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
@@ -68,12 +69,35 @@ class Dataset:
         log: the backend.
         codec: events to bytes and back.
         partitions: the number of partitions of every topic but `governance` and `meta`.
+        stand_in: answers for label events that the log holds no more; None of a whole log.
     """
+
+    stand_in: StandIn | None = None
 
     def __init__(self, log: Log, codec: Codec, partitions: int) -> None:
         self.log = log
         self.codec = codec
         self.partitions = partitions
+
+    def head(self, partition: int) -> int:
+        """The first offset of a label partition that the log holds: 0, unless checkpoints stand in
+        for what was before.
+        """
+        return 0 if self.stand_in is None else self.stand_in.heads[partition]
+
+    def refuse_lost(self, partition: int, start: int, what: str) -> None:
+        """Refuse what asks for the label events themselves from `start` on, where they are gone.
+
+        Raises:
+            CorruptLog: says so of `what`.
+        """
+        if start < (head := self.head(partition)):
+            name = self.log.topic_name(Topic.LABELS)
+            raise CorruptLog(
+                f"{what} cannot be told: {name} partition {partition} begins at offset {head}, and "
+                "a checkpoint that stands in for what was before holds what became of the events, "
+                "and not the events themselves"
+            )
 
     @classmethod
     def create(
@@ -107,8 +131,20 @@ class Dataset:
         return cls.open(log, registry)
 
     @classmethod
-    def open(cls, log: Log, registry: ConfluentRegistry | None = None) -> Dataset:
+    def open(
+        cls,
+        log: Log,
+        registry: ConfluentRegistry | None = None,
+        stand_in: Callable[[Dataset, Sequence[int]], StandIn] | None = None,
+    ) -> Dataset:
         """Open a dataset that was set up before.
+
+        Args:
+            log: the backend.
+            registry: where its schema ids come from, if not from the log.
+            stand_in: given the dataset and the first retained offset of each label partition,
+                finds what stands in for what was before, or raises; without it a log whose head is
+                missing is refused.
 
         Raises:
             InvalidRequest: there is none.
@@ -126,24 +162,14 @@ class Dataset:
                 "its meta topic was deleted. If nothing was appended yet, run `errata init` again"
             )
         _recognise(log, card)
-        log.check()
-        if card.registry == "confluent" and registry is None:
-            raise ConfigurationError(
-                f"dataset {log.dataset!r} takes its schema ids from a schema registry: give its "
-                "address with ERRATA_REGISTRY or --registry"
-            )
-        if card.registry == "embedded" and registry is not None:
-            raise ConfigurationError(
-                f"dataset {log.dataset!r} keeps its schemas in its own log: leave ERRATA_REGISTRY "
-                "and --registry out"
-            )
-        codec = Codec(registry or EmbeddedRegistry(log))
-        if not codec.knows(card.probe_id, card.probe_fingerprint):
-            raise ConfigurationError(
-                f"dataset {log.dataset!r} was written with another schema registry: in this one "
-                f"schema id {card.probe_id} is something else. Give that one's address"
-            )
-        return cls(log, codec, card.partitions)
+        heads = log.check()
+        found = cls(log, _codec(log, card, registry), card.partitions)
+        if any(heads):
+            if stand_in is None:
+                partition = next(number for number, head in enumerate(heads) if head)
+                raise headless(log, partition, heads[partition], "none was asked for")
+            found.stand_in = stand_in(found, heads)
+        return found
 
     def entries(self, topic: Topic, partition: int, start: int, stop: int) -> Iterator[Entry]:
         """The messages at offsets `start <= offset < stop` of one partition, decoded."""
@@ -209,6 +235,27 @@ def _card(log: Log) -> Card | None:
                         f"release: {error.errors()[0]['loc']} {error.errors()[0]['msg']}"
                     ) from error
     return None
+
+
+def _codec(log: Log, card: Card, registry: ConfluentRegistry | None) -> Codec:
+    """The codec, from where the card says that its schema ids come from."""
+    if card.registry == "confluent" and registry is None:
+        raise ConfigurationError(
+            f"dataset {log.dataset!r} takes its schema ids from a schema registry: give its "
+            "address with ERRATA_REGISTRY or --registry"
+        )
+    if card.registry == "embedded" and registry is not None:
+        raise ConfigurationError(
+            f"dataset {log.dataset!r} keeps its schemas in its own log: leave ERRATA_REGISTRY "
+            "and --registry out"
+        )
+    codec = Codec(registry or EmbeddedRegistry(log))
+    if not codec.knows(card.probe_id, card.probe_fingerprint):
+        raise ConfigurationError(
+            f"dataset {log.dataset!r} was written with another schema registry: in this one "
+            f"schema id {card.probe_id} is something else. Give that one's address"
+        )
+    return codec
 
 
 def _recognise(log: Log, card: Card) -> None:

@@ -29,12 +29,18 @@ from ledger.core.outcome import Outcome
 from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.errors import ConfigurationError, InvalidRequest
-from ledger.history import history, label_text
+from ledger.history import label_text
 from ledger.logs.base import Topic
 from ledger.reading import HEAD, Reading, Where
-from ledger.record import fold_record, home_of
+from ledger.record import fold_record, home_of, state_of
 from ledger.settings import Settings, load
-from ledger.wiring import build_log, build_registry, checkpoints_url, views_path
+from ledger.wiring import (
+    build_log,
+    build_registry,
+    checkpoints_url,
+    open_dataset,
+    views_path,
+)
 from ledger.writer import Appended, Given, Writer
 
 if TYPE_CHECKING:
@@ -69,7 +75,7 @@ class Ledger(Reading):
     @classmethod
     def from_settings(cls, settings: Settings) -> Ledger:
         """Open the ledger that the settings name."""
-        return cls(Dataset.open(build_log(settings), build_registry(settings)), settings)
+        return cls(open_dataset(settings), settings)
 
     @classmethod
     def create(
@@ -144,11 +150,14 @@ class Ledger(Reading):
             The correction's id, and `Outcome.PROPOSED` or why it is refused.
         """
         head = self.resolve()
-        known = history(self.dataset, item_id, head)
-        geometry = known.item.geometry if known.item else None
-        if known.item is None and not add:
+        state = state_of(self.dataset, [record_of(item_id)], head)
+        record = state.record(record_of(item_id))
+        item = record.items.get(item_id) if record else None
+        label = state.label(item) if item else None
+        geometry = item.geometry if item else None
+        if item is None and not add:
             raise InvalidRequest(f"item {item_id!r} does not exist; add it with --add (add=True)")
-        if known.item and known.label == to and to_geometry in (None, geometry):
+        if item and label == to and to_geometry in (None, geometry):
             raise InvalidRequest(f"the label of item {item_id!r} is {label_text(to)} already")
         correction_id = new_id()
         outcome = self.say(
@@ -157,7 +166,7 @@ class Ledger(Reading):
                 "correction_id": correction_id,
                 "item_id": item_id,
                 "record_id": record_of(item_id),
-                "from_label": known.label if isinstance(known.label, str) else None,
+                "from_label": label if isinstance(label, str) else None,
                 "to_label": to,
                 "from_geometry": plain(geometry) if to_geometry else None,
                 "to_geometry": plain(to_geometry),
@@ -289,6 +298,9 @@ class Ledger(Reading):
                 f"{actor!r} does"
             )
         target = self.resolve(to)
+        for partition, offset in enumerate(target.labels):
+            what = f"which ids stay taken by what a rollback to offset {offset} makes void"
+            self.dataset.refuse_lost(partition, offset, what)
         outcome = Outcome.VERSION_CONFLICT
         tries = 0
         while outcome is Outcome.VERSION_CONFLICT:

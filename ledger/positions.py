@@ -91,6 +91,10 @@ def _at_time(dataset: Dataset, end: Position, moment: datetime) -> Position:
         raise InvalidRequest(f"timestamp {moment.isoformat()}: {error}") from error
 
     def before(topic: Topic, partition: int, stop: int) -> int:
+        if dataset.stand_in is not None and topic is Topic.LABELS and dataset.head(partition):
+            lost = dataset.stand_in.offset_after(partition, timestamp_ms)
+            if lost is not None:
+                return min(stop, lost)
         return min(stop, dataset.log.offset_after(topic, partition, timestamp_ms))
 
     labels = tuple(before(Topic.LABELS, number, stop) for number, stop in enumerate(end.labels))

@@ -203,7 +203,7 @@ class Reading:
             del entry
             last.append(outcome)
 
-        fold_record(self.dataset, governance, event.record_id, offset + 1, observe)
+        fold_record(self.dataset, governance, event.record_id, offset + 1, observe, since=offset)
         return last[-1]
 
     def find_correction(self, correction_id: str, record_id: str | None = None) -> Correction:

@@ -19,7 +19,7 @@ from ledger.core.position import Position
 from ledger.dataset import Dataset, Entry
 from ledger.errors import InvalidRequest
 from ledger.logs.base import Topic
-from ledger.replay import Observer, State, fold_governance
+from ledger.replay import Observer, State, begin, fold_governance
 
 
 def home_of(record_id: str, dataset: Dataset) -> int:
@@ -33,12 +33,15 @@ def fold_record(
     record_id: str,
     stop: int,
     observe: Observer | None = None,
+    *,
+    since: int = 0,
 ) -> PartitionFold:
     """The fold of one record's events below `stop` in its partition, under this governance.
 
-    `observe` gets every entry with the record's key, and what became of it.
+    `observe` gets every entry with the record's key, those from `since` on at least, and what
+    became of it.
     """
-    chosen = _Chosen(dataset, governance, observe)
+    chosen = _Chosen(dataset, governance, observe, (since,) * dataset.partitions)
     return chosen.fold(home_of(record_id, dataset), frozenset((record_id.encode(),)), stop)
 
 
@@ -47,6 +50,7 @@ def state_of(
     records: Iterable[str],
     position: Position,
     observe: Observer | None = None,
+    since: Sequence[int] | None = None,
 ) -> State:
     """The state at a closed position, of some records only, in one pass over the log.
 
@@ -55,12 +59,13 @@ def state_of(
         records: their ids.
         position: closed, and within the log.
         observe: called with every entry of theirs and what became of it.
+        since: the first offset of each partition that it has to be called with; all by default.
     """
     governance = fold_governance(dataset, position.governance)
     keys: list[set[bytes]] = [set() for _ in range(dataset.partitions)]
     for record_id in records:
         keys[home_of(record_id, dataset)].add(record_id.encode())
-    chosen = _Chosen(dataset, governance, observe)
+    chosen = _Chosen(dataset, governance, observe, since)
     folds = [
         chosen.fold(home, frozenset(keys[home]), stop) for home, stop in enumerate(position.labels)
     ]
@@ -73,12 +78,23 @@ class _Chosen(NamedTuple):
     dataset: Dataset
     governance: Governance
     observe: Observer | None
+    since: Sequence[int] | None
+    """The first offset of each partition that has to be observed; all by default."""
 
     def fold(self, partition: int, keys: frozenset[bytes], stop: int) -> PartitionFold:
         """The fold of the events with these keys below `stop` of the partition."""
-        fold = PartitionFold(self.governance.contracts, partition, self.dataset.partitions)
-        for span in self.governance.spans(partition, stop) if keys else ():
-            for entry in entries(self.dataset, partition, keys, span.start, span.stop):
+        if not keys:
+            return PartitionFold(self.governance.contracts, partition, self.dataset.partitions)
+        if self.observe is not None and stop:
+            since = self.since[partition] if self.since else 0
+            self.dataset.refuse_lost(partition, since, "everything that was said of a record")
+        names = frozenset(key.decode() for key in keys)
+        start, fold = begin(self.dataset, self.governance, partition, stop, names)
+        for span in self.governance.spans(partition, stop):
+            first = max(span.start, start)
+            if first >= span.stop:
+                continue
+            for entry in entries(self.dataset, partition, keys, first, span.stop):
                 if not isinstance(entry.event, LabelEvent):
                     outcome = Outcome.UNDECODABLE
                 elif span.live:
@@ -128,7 +144,10 @@ def proposed_in(dataset: Dataset, correction_id: str, position: Position) -> lis
     """
     needle, found = correction_id.encode(), set[str]()
     for partition, stop in enumerate(position.labels):
-        for batch in dataset.log.read(Topic.LABELS, partition, 0, stop):
+        lost = min(stop, dataset.head(partition))
+        if dataset.stand_in is not None and lost:
+            found |= dataset.stand_in.proposed_in(partition, correction_id, lost)
+        for batch in dataset.log.read(Topic.LABELS, partition, lost, stop):
             for value in batch.values:
                 if value is None or needle not in value:
                     continue

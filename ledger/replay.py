@@ -5,7 +5,7 @@ This is where the pure core meets a log. Everything here is a function of a pref
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from functools import partial
 
@@ -140,9 +140,11 @@ def fold_partition(
     observe: Observer | None = None,
 ) -> PartitionFold:
     """The state of one label partition at `[0, stop)`, under this governance."""
-    fold = PartitionFold(governance.contracts, partition, dataset.partitions)
+    start, fold = begin(dataset, governance, partition, stop)
     for span in governance.spans(partition, stop):
-        for entry in dataset.entries(Topic.LABELS, partition, span.start, span.stop):
+        first = max(span.start, start)
+        entries = dataset.entries(Topic.LABELS, partition, first, span.stop)
+        for entry in entries if first < span.stop else ():
             event = entry.event
             if not isinstance(event, LabelEvent):
                 outcome = Outcome.UNDECODABLE
@@ -155,6 +157,34 @@ def fold_partition(
     return fold
 
 
+def begin(
+    dataset: Dataset,
+    governance: Governance,
+    partition: int,
+    stop: int,
+    chosen: Set[str] | None = None,
+) -> tuple[int, PartitionFold]:
+    """Where a fold of `[0, stop)` of a partition begins, and its state there: nothing at 0; or, of
+    a log whose head is missing, what stands in for it, of all records or of those chosen.
+    """
+    fold = PartitionFold(governance.contracts, partition, dataset.partitions)
+    if dataset.stand_in is None or not min(stop, dataset.head(partition)):
+        return 0, fold
+    from ledger.columnar.replay import fetcher
+
+    start, found = dataset.stand_in.begin(governance, partition, stop, chosen)
+    known = found.records(fetcher(dataset, partition))
+    fold.records = {key: known[key] for key in known if chosen is None or key in chosen}
+    return start, fold
+
+
+def refuse_unseen(dataset: Dataset, position: Position) -> None:
+    """Refuse to show every event below a position where some are gone."""
+    for partition, stop in enumerate(position.labels):
+        if stop:
+            dataset.refuse_lost(partition, 0, "what became of every event")
+
+
 def replay(dataset: Dataset, position: Position, observe: Observer | None = None) -> State:
     """The state at a closed position, from the log alone.
 
@@ -163,6 +193,8 @@ def replay(dataset: Dataset, position: Position, observe: Observer | None = None
         position: closed, and within the log.
         observe: called with every entry up to the position and what became of it there.
     """
+    if observe is not None:
+        refuse_unseen(dataset, position)
     governance = fold_governance(dataset, position.governance, observe)
     partitions = [
         fold_partition(dataset, governance, partition, stop, observe)
@@ -189,6 +221,12 @@ def rebuild(dataset: Dataset, position: Position) -> Snapshot:
 def first_use(dataset: Dataset, partition: int, version: int, start: int, stop: int) -> int | None:
     """The first offset in the range whose label event names the contract version."""
     stop = min(stop, dataset.log.ends(Topic.LABELS)[partition])
+    head = dataset.head(partition)
+    if dataset.stand_in is not None and start < min(stop, head):
+        found = dataset.stand_in.first_use(partition, version, start, min(stop, head))
+        if found is not None:
+            return found
+        start = head
     if start < stop:
         for entry in dataset.entries(Topic.LABELS, partition, start, stop):
             if isinstance(entry.event, LabelEvent) and entry.event.contract_version == version:

@@ -74,10 +74,16 @@ def deadlines(dataset: Dataset, state: State) -> dict[tuple[str, str], Deadline]
 
 def latest(dataset: Dataset, position: Position) -> datetime:
     """The highest timestamp of the log below a position."""
-    ranges = [(Topic.LABELS, partition, 0, stop) for partition, stop in enumerate(position.labels)]
+    lost = [min(stop, dataset.head(number)) for number, stop in enumerate(position.labels)]
+    ranges = [
+        (Topic.LABELS, partition, lost[partition], stop)
+        for partition, stop in enumerate(position.labels)
+    ]
     ranges.append((Topic.GOVERNANCE, 0, 0, position.governance))
     read = dataset.log.read
-    times = (max(batch.timestamps_ms, default=0) for each in ranges for batch in read(*each))
+    times = [max(batch.timestamps_ms, default=0) for each in ranges for batch in read(*each)]
+    if dataset.stand_in is not None:
+        times += [dataset.stand_in.latest(*each) for each in enumerate(lost) if each[1]]
     return moment(max(times, default=0))
 
 

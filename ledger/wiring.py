@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from ledger.dataset import Dataset
 from ledger.errors import InvalidSetting
 from ledger.logs.base import Log
 from ledger.registry import ConfluentRegistry
 from ledger.settings import Settings
+from ledger.stand_in import StandIn, headless
 
 SQLITE = "sqlite:///"
 KAFKA = "kafka://"
@@ -65,6 +68,23 @@ def views_path(settings: Settings) -> Path:
 def checkpoints_url(settings: Settings) -> str:
     """The folder, or the object storage, of the dataset's checkpoints, made or not."""
     return settings.checkpoints or str(_beside(settings, "checkpoints"))
+
+
+def open_dataset(settings: Settings) -> Dataset:
+    """The dataset that the settings name, checked; where the head of its log is missing, its
+    checkpoints stand in for it, or it is refused.
+    """
+
+    def stand_in(dataset: Dataset, heads: Sequence[int]) -> StandIn:
+        try:
+            from ledger.checkpoints.standing import stand_in
+        except ImportError as error:
+            partition = next(number for number, head in enumerate(heads) if head)
+            why = f"to read them needs the extra `frames` ({error}): pip install 'errata[frames]'"
+            raise headless(dataset.log, partition, heads[partition], why) from error
+        return stand_in(dataset, heads, checkpoints_url(settings))
+
+    return Dataset.open(build_log(settings), build_registry(settings), stand_in)
 
 
 def _beside(settings: Settings, name: str) -> Path:

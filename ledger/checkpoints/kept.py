@@ -9,7 +9,6 @@ made void is kept, for earlier positions read it as void too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import cast
 
 import polars as pl
 
@@ -108,6 +107,6 @@ def frame_of(batch: Batch) -> pl.DataFrame:
 def batches_of(frame: pl.DataFrame, partition: int, rows: int) -> Iterator[Batch]:
     """Rows of `kept` as messages, so many at a time."""
     for part in frame.iter_slices(rows) if len(frame) else ():
-        columns = (cast("list[int]", part[name].to_list()) for name in ("offset", "timestamp_ms"))
-        cells = (cast("list[bytes | None]", part[name].to_list()) for name in ("key", "value"))
-        yield Batch(Topic.LABELS, partition, *columns, *cells)
+        offsets, times = (part[name].to_list() for name in ("offset", "timestamp_ms"))
+        keys, values = (part[name].to_list() for name in ("key", "value"))
+        yield Batch(Topic.LABELS, partition, offsets, times, keys, values)

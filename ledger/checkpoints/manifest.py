@@ -24,6 +24,7 @@ from ledger.logs.base import Batch
 FORMAT = 2
 """Grows when a release writes what older ones cannot read. Format 1 kept no messages."""
 _IDENTITY = ("dataset", "topic_id", "partitions")
+GONE = "gone"
 REMEDY = "Make them again from the log: `errata rebuild --no-views`"
 _NAME = re.compile(r"labels-\d{4,}/manifest/(\d{12})-([0-9a-f]{16})\.json", re.ASCII)
 _OURS = re.compile(
@@ -124,7 +125,8 @@ class Origin:
     partitions: int
     tie: Callable[[int, int], str | None] = field(compare=False)
     """Given a partition and an offset: a digest of the last message below it; None where the log
-    has none. A log that was restored from a backup keeps its topic's id, and not its events.
+    has none, `GONE` where it lies in a head that is gone. A log that was restored from a backup
+    keeps its topic's id, and not its events.
     """
     messages: Callable[[int, int, int], Iterable[Batch]] = field(compare=False)
     """Given a partition and offsets `[start, stop)`: the label messages there."""

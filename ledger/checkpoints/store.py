@@ -16,6 +16,7 @@ import polars as pl
 
 from ledger.checkpoints.files import Files
 from ledger.checkpoints.manifest import (
+    GONE,
     REMEDY,
     AnotherLog,
     Manifest,
@@ -57,12 +58,12 @@ class Partition:
 
     def tied(self) -> int:
         """How far what is stored is of the events that the log holds: up to the newest cut whose
-        tie to the log still holds. It is looked up once.
+        tie to the log still holds, or lies in a head that is gone. It is looked up once.
         """
         if not self._tied:
             tie, partition = self.origin.tie, self.manifest.partition
             cuts = (cut for cut in reversed(self.manifest.cuts) if cut.tie is not None)
-            found = (cut.offset for cut in cuts if tie(partition, cut.offset) == cut.tie)
+            found = (c.offset for c in cuts if tie(partition, c.offset) in (c.tie, GONE))
             self._tied.append(next(found, 0))
         return self._tied[0]
 
@@ -251,6 +252,8 @@ def origin_of(dataset: Dataset) -> Origin:
     log = dataset.log
 
     def tie(partition: int, offset: int) -> str | None:
+        if offset <= dataset.head(partition) > 0:
+            return GONE
         return _last_message(log, partition, offset)
 
     def messages(partition: int, start: int, stop: int) -> Iterator[Batch]:

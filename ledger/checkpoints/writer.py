@@ -22,6 +22,7 @@ import polars as pl
 from ledger.checkpoints.kept import Ranges, filled, gather, joined, void_once, within
 from ledger.checkpoints.manifest import (
     FORMAT,
+    GONE,
     Cut,
     Manifest,
     Origin,
@@ -34,7 +35,7 @@ from ledger.checkpoints.segments import KEPT, SCHEMAS, TABLES, encode, stored
 from ledger.checkpoints.store import Partition, Store
 from ledger.columnar.delta import Delta
 from ledger.core.epochs import Epochs, fingerprint
-from ledger.errors import CheckpointDamaged, LedgerError
+from ledger.errors import CheckpointDamaged, CorruptLog, LedgerError
 from ledger.logs.base import Batch
 
 CUT_EVERY = 100_000
@@ -176,6 +177,8 @@ class CheckpointWriter:
             (span.start, span.stop, span.live)
             for span in epochs.governances[-1].spans(partition, state.stop)
         ]
+        if before and state.stop < before.stop:
+            self._refuse_last(partition, state.stop)
         parts = compacted(arranged(before.segments if before else (), state, spans))
         if before and _same(before, parts, state, epochs):
             self._sweep(state, _named(before))
@@ -226,6 +229,14 @@ class CheckpointWriter:
         met = set(manifest.cuts[-1].met) if manifest.cuts else set[int]()
         return _State(base, manifest.stop, manifest.stop, met, gathered, _named(manifest))
 
+    def _refuse_last(self, partition: int, stop: int) -> None:
+        """Raise `CorruptLog` where rows beyond `stop` would be dropped that no log makes again."""
+        if self._store.origin.tie(partition, stop) == GONE:
+            raise CorruptLog(
+                f"the checkpoints of labels partition {partition} stand in for events that are "
+                f"gone, and should be made again from offset {stop} on: they stay as they are"
+            )
+
     def _refuse_late(self, partition: int, state: _State) -> None:
         """Raise `Overtaken` if what is stored is not what it was when this writer looked last."""
         newest = self._store.partition(partition)
@@ -253,14 +264,13 @@ class CheckpointWriter:
         """The segment, stored; one that is there stays."""
         void = tuple(void_once(epochs, partition, part.start, part.stop))
         wanted = Segment(start=part.start, stop=part.stop, live=part.live, files={}, kept=void)
-        base = state.base.manifest if state.base else None
-        if base and base.format == FORMAT and part.stop <= state.kept:
-            for known in base.segments:
+        if state.base and state.base.manifest.format == FORMAT and part.stop <= state.kept:
+            for known in state.base.manifest.segments:
                 if known.model_copy(update={"files": {}}) == wanted:
                     return known
         frames = {table: _rows(state, table, part) for table in TABLES}
-        asked = [*void, *filled(frames["changes"])]
-        frames[KEPT] = self._messages(partition, state, part, joined(asked, 0))
+        asked = joined([*void, *filled(frames["changes"])], 0)
+        frames[KEPT] = self._messages(partition, state, part, asked)
         files = {
             table: self._put(partition, table, part, frame)
             for table, frame in frames.items()

@@ -104,8 +104,8 @@ def _correction(row: dict[str, Any]) -> Correction:
     names = ("actor", "correction_id", "item_id", "record_id", "from_label", "to_label")
     proposal = stub(
         contract_version=row["said_under"],
-        from_geometry=_geometry(row["from_geometry"]),
-        to_geometry=_geometry(row["to_geometry"]),
+        from_geometry=geometry_of(row["from_geometry"]),
+        to_geometry=geometry_of(row["to_geometry"]),
         **{name: row[name] for name in names},
     )
     return Correction(proposal, row["offset"])
@@ -120,7 +120,8 @@ def _decide(correction: Correction, row: dict[str, Any]) -> None:
         correction.status = outcome
 
 
-def _geometry(text: str | None) -> Geometry | None:
+def geometry_of(text: str | None) -> Geometry | None:
+    """A geometry of its JSON."""
     if text is None:
         return None
     given = json.loads(text)

@@ -78,13 +78,14 @@ class ColumnarState:
 def replay(dataset: Dataset, position: Position, observe: Observer | None = None) -> ColumnarState:
     """The state at a closed position, from the log alone."""
     governance = reference.fold_governance(dataset, position.governance)
-    folds = [
-        ColumnarPartition(governance.contracts, partition, dataset.partitions, dataset.codec)
-        for partition in range(len(position.labels))
-    ]
+    begun = [begin(dataset, governance, *each) for each in enumerate(position.labels)]
+    folds = [fold for _, fold in begun]
+    if observe is not None:
+        reference.refuse_unseen(dataset, position)
     reader = Reader(dataset.codec)
     # One stream over all partitions: while the last of one is folded, the next one is read.
-    found = _batches(dataset, governance, position.labels, timed=observe is not None)
+    ranges = [(done, stop) for (done, _), stop in zip(begun, position.labels, strict=True)]
+    found = _batches(dataset, governance, ranges, timed=observe is not None)
     for batch, live in found if dataset.log.prefetches else ahead(found):
         frame = reader.frame(batch.offsets, batch.keys, batch.values)
         fold = folds[batch.partition]
@@ -95,13 +96,26 @@ def replay(dataset: Dataset, position: Position, observe: Observer | None = None
 
 
 def _batches(
-    dataset: Dataset, governance: Governance, stops: Sequence[int], *, timed: bool
+    dataset: Dataset, governance: Governance, ranges: Sequence[tuple[int, int]], *, timed: bool
 ) -> Iterator[tuple[Batch, bool]]:
-    """The label events below `stops`, and whether they are live."""
-    for partition, stop in enumerate(stops):
+    """The label events of a range of each partition, and whether they are live."""
+    for partition, (start, stop) in enumerate(ranges):
         for span in governance.spans(partition, stop):
-            for batch in batches(dataset, partition, span.start, span.stop, timed=timed):
-                yield batch, span.live
+            first = max(span.start, start)
+            if first < span.stop:
+                for batch in batches(dataset, partition, first, span.stop, timed=timed):
+                    yield batch, span.live
+
+
+def begin(
+    dataset: Dataset, governance: Governance, partition: int, stop: int
+) -> tuple[int, ColumnarPartition]:
+    """Where a fold of `[0, stop)` of a partition begins, and its state there: nothing at 0; or, of
+    a log whose head is missing, what stands in for it.
+    """
+    if dataset.stand_in is not None and min(stop, dataset.head(partition)):
+        return dataset.stand_in.begin(governance, partition, stop)
+    return 0, ColumnarPartition(governance.contracts, partition, dataset.partitions, dataset.codec)
 
 
 def batches(
@@ -192,11 +206,25 @@ def ahead(source: Iterable[Each]) -> Generator[Each]:
             thread.join(0.01)
 
 
+def recall(dataset: Dataset, partition: int, start: int, stop: int) -> Iterator[Batch]:
+    """The label messages at offsets `start <= offset < stop`, which some rollback made void; what
+    the log lacks of them is kept by what stands in for it.
+    """
+    head = dataset.head(partition)
+    if dataset.stand_in is not None and start < head:
+        yield from dataset.stand_in.recall(partition, start, min(stop, head))
+    if max(start, head) < stop:
+        yield from dataset.log.read(Topic.LABELS, partition, max(start, head), stop)
+
+
 def fetcher(dataset: Dataset, partition: int) -> Fetch:
-    """Reads single events of a partition back from the log."""
+    """Reads single events of a partition back from the log, or what stands in for it."""
 
     def fetch(offsets: Sequence[int]) -> Iterator[tuple[int, Event]]:
-        for near in _runs(offsets):
+        lost = bisect_left(offsets, dataset.head(partition))
+        if dataset.stand_in is not None:
+            yield from dataset.stand_in.events(partition, offsets[:lost])
+        for near in _runs(offsets[lost:]):
             for batch in dataset.log.read(Topic.LABELS, partition, near[0], near[-1] + 1):
                 wanted = near[bisect_left(near, batch.offsets[0]) :]
                 for offset in wanted[: bisect_left(wanted, batch.offsets[-1] + 1)]:

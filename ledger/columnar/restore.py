@@ -19,7 +19,7 @@ from ledger.columnar.delta import Delta
 from ledger.columnar.dormant import Dormant
 from ledger.columnar.fold import ColumnarPartition
 from ledger.columnar.frame import Reader
-from ledger.columnar.replay import ROWS, fetcher, whole
+from ledger.columnar.replay import ROWS, fetcher, recall, whole
 from ledger.columnar.rows import firsts
 from ledger.columnar.state import CODE, DECISIONS, link
 from ledger.columnar.strings import PADDING, Bools, Interner, Ints
@@ -27,7 +27,6 @@ from ledger.core.contract import Unresolved
 from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
 from ledger.dataset import Dataset
-from ledger.logs.base import Topic
 
 NEEDED: Mapping[str, Sequence[str]] = {
     "changes": (
@@ -62,8 +61,7 @@ def restore(
     reader = Reader(dataset.codec)
     for span in governance.spans(partition, stop):
         if not span.live:
-            batches = dataset.log.read(Topic.LABELS, partition, span.start, span.stop)
-            for batch in whole(batches, ROWS):
+            for batch in whole(recall(dataset, partition, span.start, span.stop), ROWS):
                 state.void(reader.frame(batch.offsets, batch.keys, batch.values))
     return state
 

@@ -298,6 +298,11 @@ def stub(**fields: Any) -> CorrectionProposed:
     return CorrectionProposed(event_id=_STUB, occurred_at=_LONG_AGO, **fields)
 
 
+def registration_stub(**fields: Any) -> ItemRegistered:
+    """Likewise a registration."""
+    return ItemRegistered(event_id=_STUB, occurred_at=_LONG_AGO, **fields)
+
+
 def hydrate(stubs: Stubs, fetch: Fetch) -> None:
     """Fill in from the log what `Columns.records` left out; `stubs` is empty afterwards."""
     for offset, event in fetch(sorted(stubs)):

@@ -176,8 +176,13 @@ class Log(ABC):
         """Whether the dataset's topics are there (all of them; some but not all: `CorruptLog`)."""
 
     @abstractmethod
-    def check(self) -> None:
-        """Refuse a log that loses events: retention, compaction, timestamps, a missing head."""
+    def check(self) -> list[int]:
+        """Refuse a log that loses events: retention, compaction, timestamps, a missing head.
+
+        Returns:
+            The first retained offset of each partition of `labels`, for whose missing head a
+            checkpoint may stand in: whoever opens the log refuses one above 0 otherwise.
+        """
 
     @abstractmethod
     def topic_ids(self) -> Mapping[Topic, str]:

@@ -125,14 +125,16 @@ class KafkaLog(Log):
             )
         return not missing
 
-    def check(self) -> None:
+    def check(self) -> list[int]:
         """Refuse what would lose events, in three round trips whatever the number of partitions."""
         counts = {t: len(found.partitions) for t, found in self._present(*Topic).items()}
         self._check_configuration()
         everywhere = [(topic, number) for topic in Topic for number in range(counts[topic])]
-        for (topic, partition), first in self._offsets(everywhere, OffsetSpec.earliest()).items():
-            if first > 0:
+        found = self._offsets(everywhere, OffsetSpec.earliest())
+        for (topic, partition), first in found.items():
+            if first > 0 and topic is not Topic.LABELS:
                 raise self._headless(topic, partition, first)
+        return [found[Topic.LABELS, number] for number in range(counts[Topic.LABELS])]
 
     def _check_configuration(self) -> None:
         resources = [ConfigResource("topic", self.topic_name(topic)) for topic in Topic]

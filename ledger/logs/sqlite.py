@@ -77,16 +77,23 @@ class SqliteLog(Log):
             self._refuse_partial(missing)
         return not missing
 
-    def check(self) -> None:
-        """Refuse partitions whose first or last records are gone."""
+    def check(self) -> list[int]:
+        """Refuse partitions whose first records are gone (but for `labels`), or the last one, from
+        which the checksums go on.
+        """
+        heads: list[int] = []
         with self._one_state() as connection:
             for part in chain.from_iterable(self._parts(connection, topic) for topic in Topic):
-                if part.end and (head := self._head(connection, part)):
+                head = self._head(connection, part) if part.end else 0
+                if part.topic is Topic.LABELS:
+                    heads.append(head)
+                elif head:
                     raise self._headless(part, head)
                 self._last_checksum(connection, part)
                 beyond = "SELECT 1 FROM records WHERE partition_id = ? AND offset >= ? LIMIT 1"
                 if connection.execute(beyond, (part.partition_id, part.end)).fetchall():
                     raise self._damaged(part, f"its end, {part.end},")
+        return heads
 
     def topic_ids(self) -> Mapping[Topic, str]:
         """Random ids, given when the topics were created."""

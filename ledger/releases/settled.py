@@ -7,9 +7,8 @@ from itertools import chain
 
 import polars as pl
 
-from ledger.columnar.delta import delta
-from ledger.columnar.fold import ColumnarPartition
-from ledger.columnar.replay import ahead, frames
+from ledger.columnar.delta import Delta, delta
+from ledger.columnar.replay import ahead, begin, frames
 from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.dataset import Dataset
@@ -26,13 +25,20 @@ def settled(
     """Kinds of settled corrections with their numbers; see `corrections.corrections_between`."""
     proposals: list[pl.DataFrame] = []
     votes: list[pl.DataFrame] = []
-    folds = [
-        ColumnarPartition(governance.contracts, partition, dataset.partitions, dataset.codec)
-        for partition in range(len(position.labels))
-    ]
+    begun = [begin(dataset, governance, *each) for each in enumerate(position.labels)]
+    folds = [fold for _, fold in begun]
     closing = [outcome.value for outcome in SETTLED]
+
+    def take(partition: int, made: Delta) -> None:
+        proposals.append(made.corrections.select(_SAID))
+        counts = pl.col("outcome").is_in(closing) & (pl.col("offset") >= start[partition])
+        votes.append(made.reviews.filter(counts).select(_VOTED))
+
+    for partition, (done, _) in enumerate(begun):
+        if done and dataset.stand_in is not None:
+            take(partition, dataset.stand_in.rows(governance, partition, done))
     found = (
-        frames(dataset, governance, partition, 0, stop)
+        frames(dataset, governance, partition, begun[partition][0], stop)
         for partition, stop in enumerate(position.labels)
     )
     for batch, frame, live in ahead(chain.from_iterable(found)):
@@ -40,10 +46,7 @@ def settled(
         if not live:
             fold.void(frame)
             continue
-        made = delta(batch, frame, fold.judge(frame), fold, 0)
-        proposals.append(made.corrections.select(_SAID))
-        counts = pl.col("outcome").is_in(closing) & (pl.col("offset") >= start[batch.partition])
-        votes.append(made.reviews.filter(counts).select(_VOTED))
+        take(batch.partition, delta(batch, frame, fold.judge(frame), fold, 0))
     if not votes:
         return
     said = pl.concat(proposals).rename({"actor": "author", "offset": "correction_offset"})

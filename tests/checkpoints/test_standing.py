@@ -1,0 +1,150 @@
+"""Where the head of a log is gone, checkpoints that stand in for it give the bytes and the state of
+before; and whatever they cannot answer is refused, never left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import apsw
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("polars")
+pytest.importorskip("pyarrow")
+
+from ledger import replay as reference
+from ledger.checkpoints.reader import Checkpoints
+from ledger.checkpoints.standing import stand_in
+from ledger.columnar import replay as columnar
+from ledger.core.epochs import Epochs
+from ledger.core.fold import Record
+from ledger.core.position import Position
+from ledger.dataset import Dataset
+from ledger.errors import CorruptLog
+from ledger.logs.base import Topic
+from ledger.replay import GovernanceReader
+from tests.checkpoints.test_reading import keep
+from tests.columnar.test_replay import stored
+from tests.core.history import EPOCH
+from tests.core.strategies import Plan, plans, play, wild_plans
+
+few = settings(
+    max_examples=10,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def behead(dataset: Dataset, path: Path, heads: Sequence[int]) -> list[int]:
+    """Delete what lies before these offsets, but for the last event; what is retained first."""
+    ends = dataset.log.ends(Topic.LABELS)
+    dataset.log.close()
+    connection = apsw.Connection(str(path))
+    for partition, (head, end) in enumerate(zip(heads, ends, strict=True)):
+        connection.execute(
+            """DELETE FROM records WHERE offset < ? AND partition_id =
+                (SELECT partition_id FROM partitions WHERE topic = ? AND partition = ?)""",
+            (min(head, max(0, end - 1)), dataset.log.topic_name(Topic.LABELS), partition),
+        )
+    connection.close()
+    return dataset.log.check()
+
+
+def beheaded(dataset: Dataset, path: Path, heads: Sequence[int], place: Path) -> Dataset:
+    """The dataset without its head, with its checkpoints in place of it."""
+    found = Dataset(dataset.log, dataset.codec, dataset.partitions)
+    left = behead(dataset, path, heads)
+    if any(left):
+        found.stand_in = stand_in(found, left, str(place))
+    return found
+
+
+def told(records: dict[str, Record]) -> dict[str, Record]:
+    """Records as far as rows tell of them."""
+    for record in records.values():
+        for correction in record.corrections.values():
+            said = correction.proposal
+            correction.proposal = replace(said, event_id="", occurred_at=EPOCH, based_on=None)
+        for name, void in record.void_corrections.items():
+            record.void_corrections[name] = replace(void, based_on=None)
+    return records
+
+
+def assert_same(dataset: Dataset, position: Position, expected: reference.State) -> None:
+    """Both folds of what is left, from what stands in, make of it what the whole log made."""
+    one = reference.replay(dataset, position)
+    two = columnar.replay(dataset, position)
+    for state in (one, two.reference()):
+        for mine, theirs in zip(state.partitions, expected.partitions, strict=True):
+            assert told(mine.records) == told(theirs.records)
+    assert one.snapshot().sha256 == two.snapshot().sha256 == expected.snapshot().sha256
+    assert list(two.snapshot().rows) == list(expected.snapshot().rows)
+
+
+@few
+@given(plan=st.one_of(plans(size=10), wild_plans()), cut=st.floats(0, 1), share=st.floats(0, 1))
+def test_every_position(
+    plan: Plan, cut: float, share: float, tmp_path_factory: pytest.TempPathFactory
+):
+    """All is stored, with all of governance known; then a head goes. Every position that rows
+    answer is the same, and every other one is refused.
+    """
+    history = play(plan, 2)
+    folder = tmp_path_factory.mktemp("standing")
+    dataset = stored(history, folder / "log.db")
+    governance = GovernanceReader(dataset).refresh()
+    closed = [each for each in history.checkpoints if governance.closed(each)]
+    keep(dataset, folder / "cp", closed[int(cut * (len(closed) - 1))])
+    keep(dataset, folder / "cp")
+    expected = [reference.replay(dataset, each) for each in closed[::3]]
+    heads = [int(share * end) for end in dataset.log.ends(Topic.LABELS)]
+    left = beheaded(dataset, folder / "log.db", heads, folder / "cp")
+    epochs, asked = Epochs(governance), Checkpoints(str(folder / "cp"), left)
+    whole = GovernanceReader(left).refresh()
+    for position, state in zip(closed[::3], expected, strict=True):
+        then = governance.prefix(position.governance)
+        stands = all(
+            epochs.stands(then, partition, min(stop, left.head(partition)))
+            for partition, stop in enumerate(position.labels)
+        )
+        if stands:
+            assert_same(left, position, state)
+            found = asked.snapshot(whole, position)
+            assert found is None or found.sha256 == state.snapshot().sha256
+        else:
+            with pytest.raises(CorruptLog):
+                columnar.replay(left, position)
+
+
+@few
+@given(plan=st.one_of(plans(size=10), wild_plans()), cut=st.floats(0, 1), share=st.floats(0, 1))
+def test_what_came_later(
+    plan: Plan, cut: float, share: float, tmp_path_factory: pytest.TempPathFactory
+):
+    """What was stored knew less of the log; then a head goes. What comes later (late redeliveries,
+    ids that are taken, votes on old corrections, rollbacks) is judged the same, or refused.
+    """
+    history = play(plan, 2)
+    folder = tmp_path_factory.mktemp("standing")
+    dataset = stored(history, folder / "log.db")
+    governance = GovernanceReader(dataset).refresh()
+    closed = [each for each in history.checkpoints if governance.closed(each)]
+    at = closed[int(cut * (len(closed) - 1))]
+    keep(dataset, folder / "cp", at)
+    expected = [reference.replay(dataset, each) for each in closed[::-4]]
+    heads = [int(share * stop) for stop in at.labels]
+    try:
+        left = beheaded(dataset, folder / "log.db", heads, folder / "cp")
+    except CorruptLog:
+        return
+    for position, state in zip(closed[::-4], expected, strict=True):
+        try:
+            columnar.replay(left, position)
+        except CorruptLog:
+            continue
+        assert_same(left, position, state)
