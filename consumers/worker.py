@@ -101,6 +101,7 @@ class Worker:
     def _start(self, topic: Topic, partition: int) -> int:
         del topic
         start = min(sink.offset(partition) for sink in self._sinks)
+        start = max(start, self._dataset.head(partition))  # what is before stands in checkpoints
         self._reached[partition] = start
         _say.info("assigned", partition=partition, offset=start)
         return start

@@ -32,7 +32,7 @@ from ledger.errors import ConfigurationError, InvalidRequest
 from ledger.history import label_text
 from ledger.logs.base import Topic
 from ledger.reading import HEAD, Reading, Where
-from ledger.record import fold_record, home_of, state_of
+from ledger.record import fold_record, home_of, item_at
 from ledger.settings import Settings, load
 from ledger.wiring import (
     build_log,
@@ -150,10 +150,7 @@ class Ledger(Reading):
             The correction's id, and `Outcome.PROPOSED` or why it is refused.
         """
         head = self.resolve()
-        state = state_of(self.dataset, [record_of(item_id)], head)
-        record = state.record(record_of(item_id))
-        item = record.items.get(item_id) if record else None
-        label = state.label(item) if item else None
+        item, label = item_at(self.dataset, item_id, head)
         geometry = item.geometry if item else None
         if item is None and not add:
             raise InvalidRequest(f"item {item_id!r} does not exist; add it with --add (add=True)")

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ledger.codec import Undecodable
-from ledger.core.events import CorrectionProposed, LabelEvent
-from ledger.core.fold import PartitionFold
+from ledger.core.contract import Label
+from ledger.core.events import CorrectionProposed, LabelEvent, record_of
+from ledger.core.fold import Item, PartitionFold
 from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
 from ledger.core.partitioner import partition_of
@@ -70,6 +71,14 @@ def state_of(
         chosen.fold(home, frozenset(keys[home]), stop) for home, stop in enumerate(position.labels)
     ]
     return State(position, governance, folds)
+
+
+def item_at(dataset: Dataset, item_id: str, position: Position) -> tuple[Item | None, Label]:
+    """An item at a closed position, if it exists there, and its label under the contract there."""
+    state = state_of(dataset, [record_of(item_id)], position)
+    record = state.record(record_of(item_id))
+    item = record.items.get(item_id) if record else None
+    return item, state.label(item) if item else None
 
 
 class _Chosen(NamedTuple):

@@ -119,7 +119,9 @@ def test_topics_of_somebody_else(broker: Broker, admin: Any, dataset: str):
 
 
 def test_missing_head(log: KafkaLog, admin: Any):
-    """Of `labels`, check says which first messages were deleted, and reading them is refused."""
+    """Of `labels`, check says which first messages were deleted, and reading them is refused; any
+    other topic is refused.
+    """
     log.append(LABELS, numbered(1, 0, 10))
     done(admin.delete_records([TopicPartition(log.topic_name(LABELS), 1, 4)]))
     assert log.starts(LABELS) == [0, 4, 0]
@@ -128,6 +130,10 @@ def test_missing_head(log: KafkaLog, admin: Any):
     with pytest.raises(CorruptLog, match=words):
         log.read(LABELS, 1, 3, 10)
     assert values(log.read(LABELS, 1, 4, 10)) == [b"%d" % n for n in range(4, 10)]
+    log.append(Topic.GOVERNANCE, numbered(0, 0, 3))
+    done(admin.delete_records([TopicPartition(log.topic_name(Topic.GOVERNANCE), 0, 2)]))
+    with pytest.raises(CorruptLog, match=rf"{log.topic_name(Topic.GOVERNANCE)} partition 0 .* 2"):
+        log.check()
 
 
 def test_head_deleted_while_reading(log: KafkaLog, broker: Broker, admin: Any):

@@ -73,6 +73,11 @@ def test_missing_head(log: SqliteLog, path: Path):
     """
     alter(path, "DELETE FROM records WHERE offset < 5")
     assert log.check() == [5, 0]
+    log.append(Topic.GOVERNANCE, numbered(0, 0, 2))
+    governance = "SELECT partition_id FROM partitions WHERE topic = 'birds.governance'"
+    alter(path, f"DELETE FROM records WHERE offset < 1 AND partition_id = ({governance})")
+    with pytest.raises(CorruptLog, match=r"head of birds\.governance .* retained offset is 1"):
+        log.check()
     assert log.starts(LABELS) == [5, 0]
     assert values(log.read(LABELS, 0, 5, 20)) == NUMBERS[5:]
     with pytest.raises(CorruptLog, match="head"):
