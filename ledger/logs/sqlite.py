@@ -78,9 +78,7 @@ class SqliteLog(Log):
         return not missing
 
     def check(self) -> list[int]:
-        """Refuse partitions whose first records are gone (but for `labels`), or the last one, from
-        which the checksums go on.
-        """
+        """Refuse partitions whose last records are gone, or whose first are, but for `labels`."""
         heads: list[int] = []
         with self._one_state() as connection:
             for part in chain.from_iterable(self._parts(connection, topic) for topic in Topic):
