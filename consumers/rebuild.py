@@ -76,6 +76,14 @@ class _Storing:
             _say.warning("the checkpoints are left to the worker that is ahead", why=str(error))
 
 
+def _refuse_anew(dataset: Dataset, checkpoints: CheckpointWriter | None) -> None:
+    if checkpoints and dataset.stand_in is not None:
+        raise InvalidRequest(
+            "the checkpoints stand in for the head of the log, which is gone: they cannot be made "
+            "anew. `errata rebuild --no-checkpoints` makes the views"
+        )
+
+
 def rebuild(
     dataset: Dataset,
     views: Path | None,
@@ -96,11 +104,7 @@ def rebuild(
         at: how far, which need not be closed; to the log's end by default.
         gate: called with the file of the view when it is whole; the old one stays if it raises.
     """
-    if checkpoints and dataset.stand_in is not None:
-        raise InvalidRequest(
-            "the checkpoints stand in for the head of the log, which is gone: they cannot be made "
-            "anew. `errata rebuild --no-checkpoints` makes the views"
-        )
+    _refuse_anew(dataset, checkpoints)
     # Labels come first: governance that is read later has what they need.
     ends = at.labels if at else dataset.log.ends(Topic.LABELS)
     reader = GovernanceReader(dataset)
