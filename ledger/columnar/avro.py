@@ -94,16 +94,28 @@ class Columns:
     numbers: dict[str, Ints] = field(default_factory=dict[str, Ints])
     doubles: dict[str, Ints] = field(default_factory=dict[str, Ints])
     """Where each one's 8 bytes start; -1 where there is none."""
+    parts: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What a reader of its own read of a field."""
 
 
 Read = Callable[[Walk, Columns], None]
 Layout = list[Read]
 
 
-def layout_of(schema: Any) -> Layout | None:
-    """How to walk a record schema; None if it holds something that is not read here."""
+def layout_of(schema: Any, own: Mapping[str, Callable[[Any], Read]]) -> Layout | None:
+    """How to walk a record schema; None if it holds something that is not read here.
+
+    Args:
+        schema: the record.
+        own: gives the reader of a field by the field's name, from its type.
+    """
     try:
-        return [_reader(each["name"], each["type"]) for each in schema["fields"]]
+        return [
+            own[each["name"]](each["type"])
+            if each["name"] in own
+            else _reader(each["name"], each["type"])
+            for each in schema["fields"]
+        ]
     except NotImplementedError:
         return None
 
@@ -129,8 +141,6 @@ def _reader(name: str, kind: Any) -> Read:
             return _double(name)
         case "enum":
             return _enum(name, len(given["symbols"]))
-        case "map":
-            return _empty_map
         case "array" if given["items"] == "long":
             return _offsets
         case "record" if str(given["name"]).rpartition(".")[2] == "Position":
@@ -149,7 +159,7 @@ def _nullable(name: str, kinds: list[Any]) -> Read:
     inner = _reader(name, kinds[1])
 
     def read(walk: Walk, columns: Columns) -> None:
-        rows = _chosen(walk)
+        rows = chosen(walk)
         part, read = walk.some(rows), Columns()
         if len(rows):
             inner(part, read)
@@ -161,7 +171,7 @@ def _nullable(name: str, kinds: list[Any]) -> Read:
     return read
 
 
-def _chosen(walk: Walk) -> Ints:
+def chosen(walk: Walk) -> Ints:
     """The rows in which a nullable field is there."""
     branch = walk.byte()
     walk.odd |= (branch != 0) & (branch != 2)
@@ -200,7 +210,7 @@ def _nullable_string(name: str) -> Read:
     whole = _string(name)
 
     def read(walk: Walk, columns: Columns) -> None:
-        rows = _chosen(walk)
+        rows = chosen(walk)
         if len(rows) == len(walk.at):
             whole(walk, columns)
             return
@@ -246,10 +256,6 @@ def _enum(name: str, count: int) -> Read:
         columns.numbers[name] = (index >> 1).astype(np.int64)
 
     return read
-
-
-def _empty_map(walk: Walk, _: Columns) -> None:
-    walk.odd |= walk.byte() != 0
 
 
 def _double(name: str) -> Read:

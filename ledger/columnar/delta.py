@@ -7,27 +7,19 @@ another epoch (see `ledger.core.epochs`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from ledger.codec import plain
-from ledger.columnar.fold import ColumnarPartition, Judged, Referred
+from ledger.columnar.fold import ColumnarPartition, Judged
 from ledger.columnar.frame import DECIDED, Frame, Strings
+from ledger.columnar.referred import Cells, label_cells, one_by_one
 from ledger.columnar.rows import Rows
 from ledger.columnar.state import CODE, DECISIONS, OUTCOMES
 from ledger.columnar.strings import Bools, Ints, series
-from ledger.core.contract import Label, Unresolved
-from ledger.core.events import (
-    CorrectionProposed,
-    CorrectionWithdrawn,
-    Geometry,
-    ItemRegistered,
-    ReviewDecided,
-)
+from ledger.core.events import CorrectionProposed, ItemRegistered, ReviewDecided
 from ledger.core.outcome import Outcome
 from ledger.logs.base import Batch
 
@@ -156,13 +148,10 @@ def delta(
     """
     fast = _Fast(batch, frame, judged, partition)
     columns = (fast.changes(), fast.corrections(), fast.reviews(), fast.refusals())
-    rows = _one_by_one(batch, judged.referred)
+    rows = one_by_one(batch, judged.referred)
     return Delta(
         *(_merged(*parts, epoch) for parts in zip(SCHEMAS, columns, rows, _EMPTY, strict=True))
     )
-
-
-Cells = tuple[Any, ...]
 
 
 def _merged(
@@ -231,8 +220,12 @@ class _Fast:
         gave[self._judged.splits] = True
         text, unresolved = self._labels(label[rows.at])
         split = self._texts("split", rows.at)
+        drawn = columns.shapes.columns(columns.things.shape[rows.item])
         return self._place(rows.at) | {
             **self._said(rows),
+            "geometry_type": drawn[0],
+            "coordinates": drawn[1],
+            "attributes": self._attributes(rows, ~applied),
             "outcome": _OUTCOMES[self._outcomes[chosen]],
             "item_offset": columns.things.offset[rows.item],
             "label": text,
@@ -304,6 +297,15 @@ class _Fast:
     def _texts(self, name: str, at: Ints) -> pl.Series | None:
         return strings(self._frame, self._frame.field(name, at))
 
+    def _attributes(self, rows: Rows, registered: Bools) -> pl.Series | None:
+        """What the rows that registered an item brought."""
+        codes = self._partition.columns.things.attributes[rows.item]
+        there = registered & (codes >= 0)
+        if not there.any():
+            return None
+        texts = self._partition.names.attributes.of(np.maximum(codes, 0).astype(np.int64))
+        return _where(there, texts)
+
     def _labels(self, codes: Ints) -> tuple[pl.Series, pl.Series]:
         """The labels behind codes, as they stand in a row."""
         labels = self._partition.tables.labels
@@ -328,73 +330,3 @@ def _where(there: Bools, values: pl.Series | None) -> pl.Series | None:
     if values is None or there.all():
         return values
     return values.zip_with(pl.Series(there), _NONE[values.dtype])
-
-
-def _one_by_one(
-    batch: Batch, referred: list[Referred]
-) -> tuple[list[Cells], list[Cells], list[Cells], list[Cells]]:
-    """The rows, without their epoch, of events that the reference fold judged."""
-    changes: list[Cells] = []
-    corrections: list[Cells] = []
-    reviews: list[Cells] = []
-    refusals: list[Cells] = []
-    for each in referred:
-        event = each.event
-        place = (batch.partition, batch.offsets[each.row], batch.timestamps_ms[each.row])
-        if event is None:
-            refusals.append((*place, each.outcome.value, *[None] * 5))
-            continue
-        said = (event.actor, event.contract_version)
-        about = (event.item_id, event.record_id)
-        if each.outcome.refused:
-            name, under = type(event).__name__, said[1] if each.counted else None
-            refusals.append((*place, each.outcome.value, name, *about[::-1], said[0], under))
-        elif isinstance(event, CorrectionProposed):
-            corrections.append((*place, *said, event.correction_id, *about, *_proposal(event)))
-        elif isinstance(event, ReviewDecided | CorrectionWithdrawn):
-            assert each.correction is not None
-            key = (each.correction.offset, event.correction_id)
-            reviews.append((*place, *said, *key, *about, *_verdict(event, each.outcome)))
-        if each.item is not None:
-            changes.append((*place, each.outcome.value, *said, *_item(each)))
-    return changes, corrections, reviews, refusals
-
-
-def label_cells(label: Label) -> tuple[str | None, int | None]:
-    """A label as it stands in a row: the class, and the version that split it if it is open."""
-    if isinstance(label, Unresolved):
-        return label.label_class, label.version
-    return label, None
-
-
-def _item(each: Referred) -> Cells:
-    item, event = each.item, each.event
-    assert item is not None
-    geometry = item.geometry
-    shape = (geometry.type, list(geometry.coordinates)) if geometry else (None, None)
-    brought: Cells = (None, None, None)
-    if isinstance(event, ItemRegistered):
-        brought = (_json(event.attributes), event.content, event.source)
-    applied = each.correction.offset if each.correction else None
-    about = (item.offset, item.item_id, item.record_id)
-    label = (*label_cells(item.label), item.contract_version)
-    return (*about, *label, *shape, each.split, *brought, applied)
-
-
-def _proposal(event: CorrectionProposed) -> Cells:
-    labels = (event.from_label, event.to_label)
-    shapes = (_json(event.from_geometry), _json(event.to_geometry))
-    why = (event.reason, event.source, event.confidence)
-    where = (event.model_version, event.audit_run_id, event.patch_id, event.segment)
-    return (*labels, *shapes, *why, *where)
-
-
-def _verdict(event: ReviewDecided | CorrectionWithdrawn, outcome: Outcome) -> Cells:
-    if isinstance(event, CorrectionWithdrawn):
-        return ("withdraw", outcome.value, event.reason)
-    return (event.decision, outcome.value, event.rationale)
-
-
-def _json(value: Geometry | Mapping[str, object] | None) -> str | None:
-    sort_keys = not isinstance(value, Geometry)
-    return json.dumps(plain(value), ensure_ascii=False, sort_keys=sort_keys) if value else None

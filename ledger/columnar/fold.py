@@ -135,7 +135,7 @@ class ColumnarPartition:
 
         before = things.contract[rows.record].astype(np.int64)
         rows.judged = running_maximum(rows.record, rows.version, before)
-        added = self._register(rows, marked), self._propose(rows, marked)
+        added = self._register(rows, marked, frame), self._propose(rows, marked)
         verdicts = self._verdicts(rows, marked)
         self._withdraw(marked, *added)
 
@@ -222,7 +222,7 @@ class ColumnarPartition:
             correction=record.corrections.get(correction_id) if correction_id else None,
         )
 
-    def _register(self, rows: Rows, marked: Bools) -> Ints:
+    def _register(self, rows: Rows, marked: Bools, frame: Frame) -> Ints:
         """Make the items; those that are new."""
         things, tables = self.columns.things, self.tables
         new = rows.where(rows.kind == REGISTERED)
@@ -236,6 +236,7 @@ class ColumnarPartition:
         things.version[made.item] = made.version
         things.offset[made.item] = made.offset
         things.texts[made.item] = made.texts
+        self.columns.describe(made.item, frame, made.at)
         self._made_at = made
         return made.item
 

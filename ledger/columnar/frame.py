@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledger.codec import HEADER_BYTES, MAGIC, Codec, EventSchema
+from ledger.columnar import attributes, shapes
 from ledger.columnar.avro import Columns, Layout, layout_of, walk
+from ledger.columnar.shapes import Drawn
 from ledger.columnar.strings import Bools, Bytes, Ints, distinct, equal, joined, not_utf8, words
 from ledger.core.events import CorrectionProposed, ItemRegistered, ReviewDecided
 from ledger.core.validity import field_names
@@ -29,6 +31,7 @@ _COLUMNS: Mapping[int, Mapping[str, str]] = {
 }
 STRINGS = ("actor", "item", "record", "old", "new", "split", "correction")
 _HEADER = np.uint64((1 << (8 * HEADER_BYTES)) - 1)
+_OWN = {shapes.FIELD: shapes.reader, attributes.FIELD: attributes.reader}
 _NEVER_EMPTY = ("event_id", "actor", "record_id")
 _NOT_EMPTY = ("label", "split", "from_label", "to_label", "correction_id")
 
@@ -67,6 +70,10 @@ class Frame:
     decision: NDArray[np.int8]
     texts: Bools
     """Registrations with a content or a source."""
+    drawn: Drawn
+    """The geometry of each registration."""
+    attributes: dict[int, str]
+    """Those of a registration as JSON, by row, where it has any."""
     strings: Mapping[str, Strings]
     parts: Sequence[Part]
 
@@ -142,6 +149,8 @@ class Reader:
             version=np.zeros(count, np.int64),
             decision=np.zeros(count, np.int8),
             texts=np.zeros(count, np.bool_),
+            drawn=Drawn.none(count),
+            attributes={},
             strings={
                 name: Strings(np.zeros(count, np.int64), np.full(count, -1, np.int64))
                 for name in STRINGS
@@ -200,7 +209,7 @@ def _known(schema: EventSchema) -> _Schema | None:
     """A schema whose fields are exactly those that this module was written for."""
     for event_type, kind in _KINDS.items():
         if event_type.__name__ == schema.event:
-            layout = layout_of(schema.parsed)
+            layout = layout_of(schema.parsed, _OWN)
             names = {each["name"] for each in schema.parsed["fields"]}
             if layout is not None and names == set(field_names(event_type)):
                 return _Schema(kind, layout)
@@ -266,6 +275,9 @@ def _fill(frame: Frame, kind: int, rows: Ints, columns: Columns, good: Bools) ->
         frame.decision[rows] = columns.numbers["decision"]
     if kind == REGISTERED:
         frame.texts[rows] = (columns.lengths["content"] >= 0) | (columns.lengths["source"] >= 0)
+        frame.drawn.put(rows, columns.parts[shapes.FIELD])
+        told: dict[int, str] = columns.parts[attributes.FIELD]
+        frame.attributes.update((int(rows[i]), text) for i, text in told.items())
     for name, column in _COLUMNS[kind].items():
         frame.strings[column].starts[rows] = columns.starts[name]
         frame.strings[column].lengths[rows] = columns.lengths[name]

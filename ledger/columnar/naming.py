@@ -131,11 +131,17 @@ class Naming:
         """Which rows name an item that is their record or a region of it."""
         things = self._columns.things
         good = things.record[item] == record
-        for row in np.nonzero(~good)[0].tolist():
-            name, whole = (_bytes(frame, each, int(at[row])) for each in ("item", "record"))
-            if name.startswith(whole + b"#") and len(name) > len(whole) + 1:
-                things.record[item[row]] = record[row]
-                good[row] = True
+        new = np.nonzero(~good)[0]
+        if len(new):
+            starts, lengths = _some(frame, "item", at[new])
+            whole, sizes = _some(frame, "record", at[new])
+            region = lengths > sizes + 1
+            region[region] = frame.data[(starts + sizes)[region]] == ord("#")
+            mine, theirs = starts[region], whole[region]
+            region[region] = equal(frame.data, mine, frame.data, theirs, sizes[region])
+            rows = new[region]
+            good[rows] = True
+            things.record[item[rows]] = record[rows]
         return good
 
     def _keyed(self, frame: Frame, at: Ints) -> Bools:
@@ -154,8 +160,3 @@ def _some(frame: Frame, name: str, at: Ints) -> Strings:
     if len(at) == len(column.starts):
         return column
     return Strings(column.starts[at], column.lengths[at])
-
-
-def _bytes(frame: Frame, name: str, row: int) -> bytes:
-    starts, lengths = frame.strings[name]
-    return frame.data[starts[row] : starts[row] + lengths[row]].tobytes()

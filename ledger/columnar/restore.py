@@ -1,9 +1,9 @@
 """From rows back to the state of the fold, so that folding goes on where it was left.
 
 Rows say what became of every event, so nothing is judged again: what columns can hold is put into
-them. A record of which more was said (a geometry, attributes, an addition, an escalation, a
-withdrawal) stays *dormant*: only its rows are kept, and when it is needed it is put together for
-the reference fold. Void ranges have no rows; their events are read.
+them. A record of which more was said (another geometry, an addition, an escalation, a withdrawal)
+stays *dormant*: only its rows are kept, and when it is needed it is put together for the reference
+fold. Void ranges have no rows; their events are read.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ledger.columnar.fold import ColumnarPartition
 from ledger.columnar.frame import Reader
 from ledger.columnar.replay import ROWS, fetcher, recall, whole
 from ledger.columnar.rows import firsts
+from ledger.columnar.shapes import from_columns
 from ledger.columnar.state import CODE, DECISIONS, link
 from ledger.columnar.strings import PADDING, Bools, Interner, Ints
 from ledger.core.contract import Unresolved
@@ -107,13 +108,9 @@ class _Restoring:
     def _difficult(self) -> Bools:
         """The records of which something was said that columns don't hold, as a mask."""
         column, found = pl.col, np.zeros(self.things.capacity, np.bool_)
-        changes = (
-            (column("outcome") == Outcome.FILLED.value)
-            | column("geometry_type").is_not_null()
-            | column("attributes").is_not_null()
-            | (column("outcome") == Outcome.APPLIED.value)
-            & ((column("offset") == column("item_offset")) | column("label").is_null())
-        )
+        changes = (column("outcome") == Outcome.FILLED.value) | (
+            column("outcome") == Outcome.APPLIED.value
+        ) & ((column("offset") == column("item_offset")) | column("label").is_null())
         corrections = (
             column("from_label").is_null()
             | column("to_label").is_null()
@@ -160,9 +157,20 @@ class _Restoring:
         things.exists[new], things.texts[new] = True, True
         things.record[new], things.given[new] = records, label[made]
         things.offset[new] = _numbers(changes, "offset")[made]
+        self._describe(item, made)
         link(things.items, things.before, records, new, things.scratch)
         things.label[item[simple]] = label[simple]  # of several the last one stands
         things.version[item[simple]] = changes["contract"].to_numpy()[simple]
+
+    def _describe(self, item: Ints, made: Bools) -> None:
+        """The geometries and attributes that items were made with."""
+        drawn = made & self.changes["geometry_type"].is_not_null().to_numpy()
+        shapes = self.changes["geometry_type", "coordinates"].filter(pl.Series(drawn))
+        numbers = self.columns.shapes.add(*from_columns(*shapes.get_columns()))
+        self.things.shape[item[drawn]] = numbers
+        told = made & self.changes["attributes"].is_not_null().to_numpy()
+        texts = self.changes["attributes"].filter(pl.Series(told))
+        self.things.attributes[item[told]] = _repeated(self.names.attributes, texts)
 
     def _corrections(self, simple: Bools) -> None:
         own, frame = self.own, self.corrections

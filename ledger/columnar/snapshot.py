@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ledger.columnar import shapes
 from ledger.columnar.fold import ColumnarPartition
 from ledger.core.contract import Contract
 from ledger.core.events import Geometry, record_of
@@ -65,23 +66,22 @@ def _cells(row: Row) -> tuple[Any, ...]:
 
 
 def _plain(partition: ColumnarPartition, version: int) -> pl.DataFrame:
-    things, names, tables = partition.columns.things, partition.names, partition.tables
+    columns, names, tables = partition.columns, partition.names, partition.tables
+    things = columns.things
     items = np.nonzero(things.exists)[0]
     since = things.version[items].astype(np.int64)
-    label = tables.forward(
-        things.label[items].astype(np.int64), since, np.full_like(since, version)
-    )
+    until = np.full_like(since, version)
+    label = columns.forward(items, things.label[items].astype(np.int64), since, until)
     known = [each if isinstance(each, str) else None for each in tables.labels]
     split = things.split[things.record[items]]
+    kinds, coordinates = columns.shapes.columns(things.shape[items])
     frame = pl.DataFrame(
         {
             "id": names.things.of(items),
             "record": names.things.of(things.record[items].astype(np.int64)),
             "label": pl.Series(known, dtype=pl.String).gather(label),
-            "geometry_type": pl.Series([None], dtype=pl.String).new_from_index(0, len(items)),
-            "coordinates": pl.Series([None], dtype=COLUMNS["coordinates"]).new_from_index(
-                0, len(items)
-            ),
+            "geometry_type": kinds,
+            "coordinates": coordinates,
             "split": pl.Series([*names.splits.strings(), None], dtype=pl.String).gather(
                 np.where(split < 0, names.splits.size, split)
             ),
@@ -171,10 +171,16 @@ class ColumnarSnapshot(Snapshot):
     @cached_property
     def _lines(self) -> pl.Series:
         frame, column = self.frame, pl.col
-        special = column("geometry_type").is_not_null()
-        for name in ("id", "record", "label", "split"):
-            special |= column(name).str.contains(_ESCAPED).fill_null(value=False)
+        special = pl.any_horizontal(
+            column(name).str.contains(_ESCAPED).fill_null(value=False)
+            for name in ("id", "record", "label", "split")
+        )
         other = column("record") != column("id")
+        drawn: pl.Expr | pl.Series = pl.lit("")
+        if frame["geometry_type"].null_count() < len(frame):
+            drawn = (
+                ',"geometry":' + shapes.as_json(frame["geometry_type"], frame["coordinates"])
+            ).fill_null("")
         line = pl.concat_str(
             pl.lit('{"id":"'),
             column("id"),
@@ -183,10 +189,12 @@ class ColumnarSnapshot(Snapshot):
             .otherwise(pl.lit("")),
             pl.lit('","label":"'),
             column("label"),
+            pl.lit('"'),
+            drawn,
             pl.when(column("split").is_null())
             .then(pl.lit(""))
-            .otherwise(pl.concat_str(pl.lit('","split":"'), column("split"))),
-            pl.lit('"}\n'),
+            .otherwise(pl.concat_str(pl.lit(',"split":"'), column("split"), pl.lit('"'))),
+            pl.lit("}\n"),
         )
         made = frame.select(line=line, special=special)
         rows = made["special"].arg_true()

@@ -2,24 +2,29 @@
 
 A *thing* is whatever has an id: a record or an item. A record that is an item itself is one thing.
 Texts (a content, a source, a correction's reason) are not kept: an item and a correction know the
-offset of the event that brought them, and `hydrate` fetches them from the log.
+offset of the event that brought them, and `hydrate` fetches them from the log. Geometries and
+attributes are: splits ask for them.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from ledger.columnar.frame import Frame
 from ledger.columnar.rows import firsts
+from ledger.columnar.shapes import NONE, Shapes
 from ledger.columnar.strings import Bools, Interner, Ints
 from ledger.columnar.tables import Tables
-from ledger.core.events import CorrectionProposed, Decision, Event, ItemRegistered
-from ledger.core.fold import Correction, Item, Record
+from ledger.core.events import Attributes, CorrectionProposed, Decision, Event, ItemRegistered
+from ledger.core.fold import Correction, Item, Record, attributes_of
 from ledger.core.outcome import Outcome
 
 OUTCOMES: Sequence[Outcome] = tuple(Outcome)
@@ -77,6 +82,8 @@ class Things(_Arrays):
         "given": (np.int32, 0),
         "offset": (np.int64, 0),
         "texts": (np.bool_, 0),
+        "shape": (np.int32, NONE),
+        "attributes": (np.int32, -1),
         "items": (np.int32, -1),
         "before": (np.int32, -1),
         "corrections": (np.int32, -1),
@@ -102,6 +109,10 @@ class Things(_Arrays):
     """The label that the item was registered with."""
     offset: Ints
     texts: Bools
+    shape: Small
+    """The number of an item's geometry in `Columns.shapes`."""
+    attributes: Small
+    """What it was registered with, as JSON: a code of `Names.attributes`."""
     items: Small
     """The newest item of a record; `before` leads to the others (see `link`)."""
     before: Small
@@ -207,6 +218,7 @@ class Names:
     actors: Interner = field(default_factory=Interner)
     labels: Interner = field(default_factory=Interner)
     splits: Interner = field(default_factory=Interner)
+    attributes: Interner = field(default_factory=Interner)
 
 
 class Columns:
@@ -218,6 +230,47 @@ class Columns:
         self.things = Things()
         self.corrections = Corrections()
         self.votes = Votes()
+        self.shapes = Shapes()
+
+    def describe(self, items: Ints, frame: Frame, at: Ints) -> None:
+        """Keep the geometries and attributes of items that rows of a frame register."""
+        drawn = np.nonzero(frame.drawn.kind[at] != NONE)[0]
+        if len(drawn):
+            found = frame.drawn.some(at[drawn])
+            numbers = found.numbers(frame.data)
+            self.things.shape[items[drawn]] = self.shapes.add(found.kind, found.counts, numbers)
+        if frame.attributes:
+            texts = pl.Series([frame.attributes.get(row) for row in at.tolist()], dtype=pl.String)
+            there = texts.is_not_null()
+            codes = self.names.attributes.of_series(texts.filter(there))
+            self.things.attributes[items[there.to_numpy()]] = codes
+
+    def forward(self, items: Codes, labels: Ints, since: Ints, until: Ints) -> Ints:
+        """The labels of items under later contracts, as `Contracts.forward` has it."""
+        found, things = self.tables.forward(labels, since, until), self.things
+        if found is labels or not (self.shapes.size or self.names.attributes.size):
+            return found
+        rows = np.nonzero((things.shape[items] != NONE) | (things.attributes[items] >= 0))[0]
+        rows = rows[self.tables.asks(labels[rows], since[rows], until[rows])]
+        contracts, known = self.tables.contracts, self.tables.labels
+        for row, attributes in zip(rows.tolist(), self.attributes(items[rows]), strict=True):
+            way = known[int(labels[row])], int(since[row]), int(until[row])
+            found[row] = self.tables.code_of(contracts.forward(*way, attributes))
+        return found
+
+    def attributes(self, items: Codes) -> list[Attributes]:
+        """What split rules see of items."""
+        shapes = self.shapes.geometries(self.things.shape[items])
+        singles = self._singles(items)
+        return [attributes_of(*each) for each in zip(singles, shapes, strict=True)]
+
+    def _singles(self, items: Codes) -> list[Attributes]:
+        """The attributes that items were registered with."""
+        codes, where = np.unique(self.things.attributes[items], return_inverse=True)
+        texts = self.names.attributes.of(codes[codes >= 0].astype(np.int64))
+        none: list[Attributes] = [{}] * int(np.count_nonzero(codes < 0))
+        told = none + [json.loads(text) for text in texts]
+        return [told[number] for number in where.tolist()]
 
     def records(self, codes: Ints, stubs: Stubs) -> dict[str, Record]:
         """Reference records of some records' codes. Their texts are missing: `stubs` gets what
@@ -246,7 +299,9 @@ class Columns:
         things, labels = self.things, self.tables.labels
         items = chain(things.items, things.before, records)
         names.update(zip(items.tolist(), self.names.things.of(items), strict=True))
-        for code in items.tolist():
+        shapes = self.shapes.geometries(things.shape[items])
+        every = zip(items.tolist(), shapes, self._singles(items), strict=True)
+        for code, geometry, attributes in every:
             record = int(things.record[code])
             item = Item(
                 names[code],
@@ -254,10 +309,12 @@ class Columns:
                 labels[int(things.label[code])],
                 int(things.version[code]),
                 int(things.offset[code]),
-                registered_as=(_text(labels[int(things.given[code])]), None),
+                geometry,
+                dict(attributes),
+                registered_as=(_text(labels[int(things.given[code])]), geometry),
             )
             made[record].items[item.item_id] = item
-            if things.texts[code]:
+            if things.texts[code] or attributes:
                 stubs[item.offset] = item
 
     def _corrections(
@@ -310,6 +367,7 @@ def hydrate(stubs: Stubs, fetch: Fetch) -> None:
         if isinstance(known, Item):
             assert isinstance(event, ItemRegistered)
             known.content, known.source = event.content, event.source
+            known.single_attributes = dict(event.attributes)  # in the order in which it says them
         else:
             assert isinstance(event, CorrectionProposed)
             known.proposal = event

@@ -268,11 +268,11 @@ class Interner:
 
     def _reserve(self, strings: int, words: int) -> bool:
         """Make room for more strings of so many words together; whether all slots changed."""
-        self._kept = _longer(self._kept, self._used + words + _BEHIND)
+        self._kept = longer(self._kept, self._used + words + _BEHIND)
         size = self.size + strings
-        self._places = _longer(self._places, size)
-        self._lengths = _longer(self._lengths, size)
-        self._hashes = _longer(self._hashes, size)
+        self._places = longer(self._places, size)
+        self._lengths = longer(self._lengths, size)
+        self._hashes = longer(self._hashes, size)
         if 4 * size <= len(self._slots):
             return False
         self._slots = np.full(1 << (8 * size - 1).bit_length(), 0, np.uint32)
@@ -306,12 +306,13 @@ def _some(keys: Keys, rows: Ints | Bools) -> Keys:
     return [key[rows] for key in keys]
 
 
-def _longer(array: NDArray[Any], size: int) -> NDArray[Any]:
+def longer(array: NDArray[Any], size: int) -> NDArray[Any]:
+    """The array with room for so many, at least; it doubles where it grows."""
     if size <= len(array):
         return array
-    longer = np.empty(max(size, 2 * len(array)), array.dtype)
-    longer[: len(array)] = array
-    return longer
+    grown = np.empty(max(size, 2 * len(array)), array.dtype)
+    grown[: len(array)] = array
+    return grown
 
 
 _M = np.uint32(0x5BD1E995)

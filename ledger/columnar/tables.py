@@ -70,6 +70,7 @@ class Tables:
         self._pairs: list[tuple[int, int]] = []
         self._pair = Lookup(self._new_pair)
         self._moved = Lookup(self._move)
+        self._asked = Lookup(self._ask)
 
     def govern(self, contracts: Contracts) -> None:
         """Take in later contracts, of which those known so far are the first."""
@@ -119,7 +120,7 @@ class Tables:
         return self._classes(versions, labels) & what != 0
 
     def forward(self, labels: Ints, since: Ints, until: Ints) -> Ints:
-        """As `Contracts.forward`, for items without attributes or geometry."""
+        """As `Contracts.forward`, as if the items had no attributes; see `asks`."""
         rows = np.nonzero(since != until)[0]
         if not len(rows):
             return labels
@@ -128,6 +129,10 @@ class Tables:
             self._pair(since[rows], until[rows]).astype(np.int64), found[rows]
         )
         return found
+
+    def asks(self, labels: Ints, since: Ints, until: Ints) -> Bools:
+        """As `Contracts.asks`: of which labels the attributes decide."""
+        return self._asked(self._pair(since, until).astype(np.int64), labels) != 0
 
     def _rights_of(self, version: int, actor: int) -> int:
         contract, name = self.contracts.at(version), self.actors[actor]
@@ -145,6 +150,10 @@ class Tables:
     def _new_pair(self, since: int, until: int) -> int:
         self._pairs.append((since, until))
         return len(self._pairs) - 1
+
+    def _ask(self, pair: int, label: int) -> int:
+        name = self.labels[label]
+        return isinstance(name, str) and self.contracts.asks(name, *self._pairs[pair])
 
     def _move(self, pair: int, label: int) -> int:
         return self.code_of(self.contracts.forward(self.labels[label], *self._pairs[pair], {}))

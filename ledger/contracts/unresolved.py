@@ -90,11 +90,12 @@ def _in_columns(state: ColumnarState) -> Iterator[Waiting]:
 
     version = state.governance.contract.version
     for partition in state.partitions:
-        things, names, tables = partition.columns.things, partition.names, partition.tables
+        columns, names, tables = partition.columns, partition.names, partition.tables
+        things = columns.things
         items = np.nonzero(things.exists)[0]
         since = things.version[items].astype(np.int64)
         until = np.full_like(since, version)
-        labels = tables.forward(things.label[items].astype(np.int64), since, until)
+        labels = columns.forward(items, things.label[items].astype(np.int64), since, until)
         known: list[Label] = tables.labels
         waiting = np.array([isinstance(each, Unresolved) for each in known])[labels]
         labels, items = labels[waiting], items[waiting]

@@ -5,8 +5,8 @@
 One run prints all rates, for only their ratios mean something on a shared machine. What the log
 gives at best is `raw`: the client library alone, each value, key and offset touched. The log holds
 one registration, one correction and one decision for each item, under one contract of 20 classes,
-in 4 partitions; it is made once and kept under .cache/bench. Each way runs in a process of its
-own, which says its peak memory.
+in 4 partitions; it is made once and kept under .cache/bench. With `--boxes` every item is one of
+five boxes of its record. Each way runs in a process of its own, which says its peak memory.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from ledger.core.events import (
     ClassAdded,
     CorrectionProposed,
     Event,
+    Geometry,
     ItemRegistered,
     LabelEvent,
     ReviewDecided,
@@ -51,23 +52,27 @@ PARTITIONS = 4
 CLASSES = [f"class{i:02}" for i in range(20)]
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 CHUNK = 5_000
+BOXES = 5
+"""So many boxes has a record that has any."""
 
 
-def events(items: int) -> Iterator[Event]:
+def events(items: int, *, boxes: bool = False) -> Iterator[Event]:
     """Everything is registered; then each item is corrected and the correction decided."""
+    about = _box if boxes else _about
     for i in range(items):
         yield ItemRegistered(
             **_common(f"r{i:09}", "importer", i),
-            **_about(i),
+            **about(i),
             label=CLASSES[i % 20],
+            geometry=Geometry("bbox", _corners(i)) if boxes else None,
             split="train",
-            content=f"the text of item {i}, some forty characters",
+            content=None if boxes else f"the text of item {i}, some forty characters",
         )
     for i in range(items):
         before, after = CLASSES[i % 20], CLASSES[(i + 1 + i % 3) % 20]
         yield CorrectionProposed(
             **_common(f"p{i:09}", f"annotator-{i % 50}", i),
-            **_about(i),
+            **about(i),
             correction_id=f"correction-{i:09}",
             from_label=before if i % 10 else after,
             to_label=after if i % 10 else before,
@@ -75,7 +80,7 @@ def events(items: int) -> Iterator[Event]:
         )
         yield ReviewDecided(
             **_common(f"d{i:09}", f"reviewer-{i % 20}", i),
-            **_about(i),
+            **about(i),
             correction_id=f"correction-{i:09}",
             decision="accept" if i % 7 else "keep",
         )
@@ -91,22 +96,36 @@ def _about(i: int) -> dict[str, Any]:
     return {"item_id": f"item-{i:09}", "record_id": f"item-{i:09}"}
 
 
-def open_log(kind: str, items: int, bootstrap: str) -> Log:
+def _box(i: int) -> dict[str, Any]:
+    record = f"image-{i // BOXES:09}"
+    return {"item_id": f"{record}#{i % BOXES}", "record_id": record}
+
+
+def _corners(i: int) -> tuple[float, ...]:
+    return (i % 640 + 0.5, i % 480 / 3, 8.0 + i % 97, 5 + i % 89 / 7)
+
+
+def path_of(items: int, *, boxes: bool = False) -> Path:
+    """Where the embedded log is kept."""
+    return CACHE / f"{'boxes' if boxes else 'replay'}-{items}.db"
+
+
+def open_log(kind: str, items: int, bootstrap: str, *, boxes: bool = False) -> Log:
     """The log, made if it is not there."""
     if kind == "sqlite":
-        log: Log = SqliteLog(CACHE / f"replay-{items}.db", "bench")
+        log: Log = SqliteLog(path_of(items, boxes=boxes), "bench")
     else:
         from ledger.logs.kafka import KafkaLog
 
-        log = KafkaLog(bootstrap, "bench")
+        log = KafkaLog(bootstrap, "boxes" if boxes else "bench")
     return log
 
 
-def prepare(kind: str, items: int, bootstrap: str) -> None:
+def prepare(kind: str, items: int, bootstrap: str, *, boxes: bool = False) -> None:
     """The log, made if it is not there: a file gets its name when it is whole."""
-    log = open_log(kind, items, bootstrap)
+    log = open_log(kind, items, bootstrap, boxes=boxes)
     if isinstance(log, SqliteLog):
-        path = CACHE / f"replay-{items}.db"
+        path = path_of(items, boxes=boxes)
         if path.exists():
             return
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -114,17 +133,17 @@ def prepare(kind: str, items: int, bootstrap: str) -> None:
         for each in CACHE.glob(f"{partial.name}*"):
             each.unlink()
         with SqliteLog(partial, "bench") as made:
-            generate(made, items)
+            generate(made, items, boxes=boxes)
         with closing(apsw.Connection(str(partial))) as connection:  # nothing is left beside it
             connection.pragma("wal_checkpoint(TRUNCATE)")
         partial.rename(path)
     elif not log.exists():
-        generate(log, items)
+        generate(log, items, boxes=boxes)
     held = sum(log.ends(Topic.LABELS))
     assert held == 3 * items, f"the log at {log.url} has {held} events: remove it"
 
 
-def generate(log: Log, items: int) -> None:
+def generate(log: Log, items: int, *, boxes: bool = False) -> None:
     """Append the events."""
     dataset = Dataset.create(log, PARTITIONS)
     schema = SchemaChanged(
@@ -138,7 +157,7 @@ def generate(log: Log, items: int) -> None:
     )
     log.append(Topic.GOVERNANCE, [message(dataset, schema)])
     chunk: list[Message] = []
-    for event in events(items):
+    for event in events(items, boxes=boxes):
         chunk.append(message(dataset, event))
         if len(chunk) == CHUNK:
             log.append(Topic.LABELS, chunk)
@@ -275,9 +294,9 @@ _ITEMS = ("ours", "ours_hashed", "plain", "reference")
 """The ways that say how many items there are; the others count messages."""
 
 
-def run(way: str, kind: str, items: int, bootstrap: str) -> None:
+def run(way: str, kind: str, items: int, bootstrap: str, *, boxes: bool) -> None:
     """One way, in this process."""
-    log = open_log(kind, items, bootstrap)
+    log = open_log(kind, items, bootstrap, boxes=boxes)
     dataset = Dataset(log, Codec(EmbeddedRegistry(log)), PARTITIONS)
     if way.startswith("ours"):
         importlib.import_module("ledger.columnar.replay")  # loading it is no part of a rate
@@ -294,11 +313,12 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--log", choices=["sqlite", "kafka"], default="sqlite")
     parser.add_argument("--ways", default="raw,scan,ours,ours_hashed,plain")
+    parser.add_argument("--boxes", action="store_true")
     parser.add_argument("--bootstrap", default="")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        run(given.one, given.log, given.items, given.bootstrap)
+        run(given.one, given.log, given.items, given.bootstrap, boxes=given.boxes)
         return
     broker = None
     if given.log == "kafka" and not given.bootstrap:
@@ -308,7 +328,7 @@ def main() -> None:
         given.bootstrap = broker.bootstrap
     try:
         started = time.perf_counter()
-        prepare(given.log, given.items, given.bootstrap)
+        prepare(given.log, given.items, given.bootstrap, boxes=given.boxes)
         print(f"log ready after {time.perf_counter() - started:.1f} s")
         compare(given)
     finally:
@@ -322,6 +342,7 @@ def compare(given: argparse.Namespace) -> None:
     for way in given.ways.split(","):
         command = [sys.executable, "-m", "tests.bench.replay", "--one", way, "--log", given.log]
         command += ["--items", str(given.items), "--bootstrap", given.bootstrap]
+        command += ["--boxes"] if given.boxes else []
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         found[way] = json.loads(done.stdout.splitlines()[-1])
     counts = {way: found[way]["count"] for way in _ITEMS if way in found}

@@ -46,7 +46,12 @@ CODEC.register_all()
 FOREIGN = REGISTRY.id_of("", '{"type": "record", "name": "Other", "fields": []}')
 COMMON: dict[str, Any] = {"actor": "ann", "occurred_at": EPOCH, "contract_version": 1}
 IDS: dict[str, Any] = {**COMMON, "item_id": "r0", "record_id": "r0"}
-REGION: dict[str, Any] = {**IDS, "item_id": "r0#1"}
+
+
+def region(number: int) -> dict[str, Any]:
+    return {**IDS, "item_id": f"r0#{number}"}
+
+
 BOB: dict[str, Any] = {**IDS, "actor": "bob"}
 PLAIN: Sequence[LabelEvent] = (
     ItemRegistered(event_id="e1", **IDS, label="a", split="train", content="süß"),
@@ -61,7 +66,22 @@ PLAIN: Sequence[LabelEvent] = (
         based_on=Position((1, 200, 70_000), 4, (1,), None, (2,)),
     ),
     ReviewDecided(event_id="e3", **BOB, correction_id="c0", decision="accept"),
-    ItemRegistered(event_id="e4", **REGION, label="b"),
+    ItemRegistered(event_id="e4", **region(1), label="b"),
+    ItemRegistered(
+        event_id="e5",
+        **region(2),
+        label="b",
+        geometry=Geometry("bbox", (0.1, -0.0, 2.5, 1e16)),
+        attributes={"höhe": -0.0, "kind": "größer", "n": 1e300},
+    ),
+    ItemRegistered(event_id="e6", **region(3), geometry=Geometry("polygon", ())),
+    ItemRegistered(
+        event_id="e7",
+        **region(4),
+        geometry=Geometry("polygon", (1 / 3,) * 66),
+        source="a file",
+    ),
+    ItemRegistered(event_id="e8", **region(5), geometry=Geometry("span", (0, 9))),
 )
 CONTRACTS = Contracts(
     [
@@ -178,6 +198,13 @@ NOT_PLAIN: Sequence[tuple[int, dict[str, Any]]] = [
     (0, {"attributes": {"kind": "x"}}),
     (0, {"attributes": {"n": float("nan")}}),
     (0, {"geometry": Geometry("span", (1.0, float("inf")))}),
+    (0, {"geometry": Geometry("span", (1.0,))}),
+    (0, {"geometry": Geometry("bbox", (1.0, 2.0, float("nan"), 4.0))}),
+    (0, {"geometry": Geometry("bbox", (1.0, 2.0, 1e200, 1e200))}),
+    (0, {"geometry": Geometry("bbox", (1.0, 2.0, 3.0))}),
+    (0, {"geometry": Geometry("polygon", (1.0, 2.0, 3.0))}),
+    (0, {"attributes": {"": 1.0}}),
+    (0, {"attributes": {str(i): "x" for i in range(65)}}),
     (1, {"confidence": float("nan")}),
     (1, {"confidence": float("-inf")}),
     (1, {"correction_id": ""}),
@@ -205,14 +232,15 @@ def test_one_rule_at_a_time(which: int, fields: dict[str, Any]):
 
 def test_plain_events_are_read_as_columns():
     """Non-ASCII text and the position that a correction is based on included."""
-    frame = Reader(CODEC).frame(range(4), [b"r0"] * 4, [written(event) for event in PLAIN])
+    count = len(PLAIN)
+    frame = Reader(CODEC).frame(range(count), [b"r0"] * count, [written(e) for e in PLAIN])
     assert ODD not in frame.kind.tolist()
-    assert agree([keyed(event, written(event)) for event in PLAIN], 4).fast_rows == 4
+    assert agree([keyed(event, written(event)) for event in PLAIN], 8).fast_rows == count
 
 
 def test_any_field_can_be_asked_for():
     """In rows of whatever type, also one that lacks it."""
-    frame = Reader(CODEC).frame(range(4), [b"r0"] * 4, [written(event) for event in PLAIN])
+    frame = Reader(CODEC).frame(range(4), [b"r0"] * 4, [written(event) for event in PLAIN[:4]])
     rows = np.array([3, 1, 0])
 
     def told(name: str) -> list[str | None]:

@@ -17,7 +17,7 @@ from ledger.codec import Codec
 from ledger.columnar.fold import ColumnarPartition
 from ledger.columnar.frame import Reader
 from ledger.columnar.state import OUTCOMES
-from ledger.core.events import CorrectionProposed, Event, ReviewDecided
+from ledger.core.events import CorrectionProposed, Event, Geometry, ReviewDecided
 from ledger.core.outcome import Outcome
 from ledger.core.position import Position
 from tests.core.history import Entry, History, box
@@ -121,6 +121,48 @@ def late_approvals() -> History:
     return history
 
 
+def boxes() -> History:
+    """Boxes, polygons and spans, several to a record, whose labels alone are corrected, before and
+    after splits that ask for their areas and attributes.
+    """
+    history = History.of_classes("a", "b", "c")
+    shapes = [box(2, 3), box(9, 9), Geometry("polygon", (0.0, -0.0, 4, 0, 4, 1e-7)), None]
+    for i in range(12):
+        record, shape = f"r{i // 3}", shapes[i % 4]
+        known = {"kind": "x", "sharp": 0.25 * i} if i % 5 == 0 else None
+        history.item(f"{record}#{i % 3}", "a", shape, split="train", attributes=known)
+    history.item("r0", "c", attributes={"width": 640.0, "height": 480.0, "kind": "ä"})
+    history.item("r1", None, Geometry("span", (3, 9)), content="a text")
+    for i in range(12):
+        history.correct(f"r{i // 3}#{i % 3}", "ab"[i % 2], "c" if i % 3 else "b")
+    history.schema(split={"c": {"c": "area > 4 and not kind == 'x'", "a": "area <= 4"}})
+    for i in range(12):
+        history.correct(f"r{i // 3}#{i % 3}", "ac"[i % 2], "b")
+    history.schema(split={"b": {"d": "area > 9", "e": "sharp > 1 or area <= 9"}}, add=["b"])
+    return history
+
+
+def harder_boxes() -> History:
+    """What is said of boxes besides, so that they leave the columns: registered again as they are,
+    nearly, and otherwise; redrawn, added, removed, escalated, withdrawn.
+    """
+    history = boxes()
+    history.item("r0#0", "a", box(2, 3))
+    history.item("r0#1", "a", box(9, 9, x=-0.0))
+    history.item("r0#2", "a", Geometry("polygon", (0.0, -0.0, 4, 0, 4, 2e-7)))
+    history.correct("r1#1", "d", "e", box(9, 9), box(1, 1))
+    history.correct("r1#2", "a", "b", box(2, 3), None)
+    history.correct("r1#9", None, "a", None, box(1, 1))
+    history.correct("r2#0", None, "e")
+    history.correct("r2#1", "a", None)
+    history.vote(history.propose("r2#2", "a", "b"), "escalate")
+    history.withdraw(history.propose("r3#0", "a", "b"))
+    history.policy(roles={"reviewer": ("*",), "expert": ("eve",)}, expert_classes=("e",))
+    for i in range(12):
+        history.correct(f"r{i // 3}#{i % 3}", "de"[i % 2], "a", reviewer="eve" if i % 3 else "bob")
+    return history
+
+
 def rich() -> History:
     """Everything that an event can say besides, in and out of ASCII."""
     history = History.of_classes("katze", "hund", "käse")
@@ -165,6 +207,8 @@ SPECIAL: Mapping[str, Callable[[], History]] = {
     "shared ids": shared_ids,
     "late approvals": late_approvals,
     "rich": rich,
+    "boxes": boxes,
+    "harder boxes": harder_boxes,
 }
 
 
@@ -177,7 +221,8 @@ def test_special_histories(name: str, sizes: list[int]):
 
 def test_what_is_plain_is_folded_as_columns():
     """The special histories go where they are meant to go: into the rounds, or past them."""
-    for name, plain in (("turns, few", True), ("late approvals", True), ("shared ids", False)):
+    plain_ones = ("turns, few", "late approvals", "boxes")
+    for name, plain in [*((name, True) for name in plain_ones), ("shared ids", False)]:
         history = SPECIAL[name]()
         (fold,), _ = columnar(history, history.head(), [1000])
         assert (fold.fast_rows > len(history.label_logs[0]) * 0.7) is plain, name

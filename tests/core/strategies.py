@@ -38,7 +38,7 @@ from tests.core.history import EPOCH, History, Roles, record_of
 
 CLASSES = ("a", "b", "c")
 PEOPLE = ("ann", "bob", "eve")
-ITEMS = ("r0", "r1", "r1#1", "r2", "r2#1")
+ITEMS = ("r0", "r1", "r1#1", "r1#3", "r2", "r2#1")
 ROLE_MAPS: Sequence[Roles] = (
     {"admin": ("*",), "reviewer": ("bob", "ann"), "expert": ("eve",)},
     {"admin": ("*",), "reviewer": ("*",)},
@@ -268,7 +268,13 @@ def play(plan: Sequence[Move], partitions: int = 2) -> History:
 
 
 BOXES = st.sampled_from(
-    [None, None, Geometry("bbox", (0, 0, 2, 2)), Geometry("bbox", (0, 0, 3, 3))]
+    [
+        *[None] * 4,
+        *[Geometry("bbox", (0, 0, size, size)) for size in (2, 2, 3)],
+        Geometry("bbox", (-0.0, 0, 2, 2)),
+        Geometry("polygon", (0, 0, 0.1, 1e16, 1e-5, 1)),
+        Geometry("span", (0, 3)),
+    ]
 )
 LABELS = st.sampled_from([None, *CLASSES])
 UNDER = st.sampled_from([0] * 9 + [1, 2, -1]).map(Under)
