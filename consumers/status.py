@@ -65,6 +65,7 @@ def _fields(ledger: Ledger, at: str) -> dict[str, Any]:
         "log": ledger.dataset.log.url,
         **position_fields(position),
         "partitions": ledger.dataset.partitions,
+        **_heads(ledger),
         **_lag(ledger),
         "contract_version": contract.version,
         "classes": sorted(contract.classes),
@@ -74,6 +75,16 @@ def _fields(ledger: Ledger, at: str) -> dict[str, Any]:
         },
         "rollbacks": len(governance.live_rollbacks),
     }
+
+
+def _heads(ledger: Ledger) -> dict[str, Any]:
+    """Where each partition of `labels` begins, if that is not at 0: checkpoints stand in for what
+    is before.
+    """
+    dataset = ledger.dataset
+    if dataset.stand_in is None:
+        return {}
+    return {"checkpoints_stand_in_below": [dataset.head(i) for i in range(dataset.partitions)]}
 
 
 def _lag(ledger: Ledger) -> dict[str, Any]:
@@ -163,14 +174,18 @@ def _counted_in(
 
 
 def _undecodable(ledger: Ledger, topic: Topic, partition: int, offset: int) -> dict[str, Any]:
+    place = {"topic": topic.value, "partition": partition, "offset": offset}
+    if topic is Topic.LABELS and offset < ledger.dataset.head(partition):
+        return {**place, "reason": "its bytes are gone"}
     (entry,) = ledger.dataset.entries(topic, partition, offset, offset + 1)
     assert isinstance(entry.event, Undecodable)
-    place = {"topic": topic.value, "partition": partition, "offset": offset}
     return {**place, "reason": entry.event.reason}
 
 
 def from_replay(ledger: Ledger, position: Position) -> dict[str, Any]:
-    """The same counts from a replay."""
+    """The same counts from a replay; where some events are gone, without what became of each."""
+    if ledger.dataset.stand_in is not None:
+        return {**_counts(ledger.state(position)), "outcomes": None, "undecodable": None}
     outcomes: Counter[str] = Counter()
     undecodable: list[dict[str, Any]] = []
 
@@ -181,13 +196,18 @@ def from_replay(ledger: Ledger, position: Position) -> dict[str, Any]:
             reason = entry.event.reason
             undecodable.append({**place, "offset": entry.offset, "reason": reason})
 
-    state = ledger.state(position, observe)
+    return {
+        **_counts(ledger.state(position, observe)),
+        "outcomes": dict(sorted(outcomes.items())),
+        "undecodable": undecodable[-_LISTED_MAX:],
+    }
+
+
+def _counts(state: State) -> dict[str, Any]:
     return {
         **_label_counts(state),
         "corrections": _counted(each.status.value for each in state.corrections()),
         "conflicts": sum(state.conflict(each) for each in state.corrections()),
-        "outcomes": dict(sorted(outcomes.items())),
-        "undecodable": undecodable[-_LISTED_MAX:],
     }
 
 

@@ -23,7 +23,7 @@ from ledger.cli import (
 from ledger.errors import CorruptLog, VerificationFailed
 from ledger.reading import Proof
 from ledger.snapshot import Row
-from ledger.verifying import Kept, now, undisturbed, verify_kept
+from ledger.verifying import Kept, now, stood_in, undisturbed, verify_kept
 from ledger.wiring import views_path
 
 _SHOWN_MAX = 20
@@ -37,7 +37,8 @@ def verify(*, names: tuple[str, ...], as_json: bool) -> None:
     """Hold versions, views and checkpoints against the log.
 
     Each version is rebuilt from the log alone and held against its tag; then views and checkpoints
-    are held against a replay, as far as they have come.
+    are held against a replay, as far as they have come. Where the log's head is gone, what stands
+    in for it is believed, and said so.
 
     NAMES are the versions to prove; without any, all are, and views and checkpoints with them,
     but for what a worker is still about to bring up to a rollback. The exit code is 1 if anything
@@ -53,6 +54,8 @@ def verify(*, names: tuple[str, ...], as_json: bool) -> None:
     path = views_path(settings())
     kept = [] if names else [_looked_into(each, path, book) for each in verify_kept(book, path)]
     _say_kept(kept, as_json=as_json)
+    for sentence in stood_in(book):
+        note(sentence)
     failed = [proof.name for proof in proofs if not proof.proved]
     if failed:
         raise CorruptLog(f"not proved: {', '.join(failed)}")
@@ -91,6 +94,7 @@ def _say_versions(proofs: Sequence[Proof], *, as_json: bool) -> None:
                     "tagged_sha256": proof.tagged_sha256,
                     "rebuilt_sha256": proof.snapshot.sha256,
                     "proved": proof.proved,
+                    "stood_in": proof.stood_in,
                 }
             )
         return
@@ -136,7 +140,7 @@ def _say_kept(kept: Sequence[Kept], *, as_json: bool) -> None:
 
 def _verdict(proof: Proof) -> str:
     if proof.proved:
-        return "proved"
+        return "proved, by checkpoint" if proof.stood_in else "proved"
     return "no hash" if proof.tagged_sha256 is None else "DIFFERS"
 
 

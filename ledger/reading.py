@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
@@ -46,6 +46,8 @@ class Proof(NamedTuple):
     name: str
     tagged_sha256: str | None
     snapshot: Snapshot
+    stood_in: bool = False
+    """Whether what the log lacks of it was taken from checkpoints."""
 
     @property
     def proved(self) -> bool:
@@ -92,19 +94,26 @@ class Reading:
             raise InvalidRequest(f"there is no version {name!r}; there are: {known}")
         return tags[name].event
 
-    def state(self, at: Where = HEAD, observe: Observer | None = None) -> State:
+    def state(
+        self,
+        at: Where = HEAD,
+        observe: Observer | None = None,
+        since: Sequence[int] | None = None,
+    ) -> State:
         """Everything the fold knows at a position.
 
         Args:
             at: the position.
             observe: called with every entry up to the position and what became of it there.
+            since: the first label offsets that it has to be called with; all by default. Where the
+                log holds fewer it is refused.
         """
         position = self.resolve(at)
         if observe is None:
             found = self._stored(position, lambda stored, then: stored.state(then, position))
             if found is not None:
                 return found.reference()
-        return replay(self.dataset, position, observe)
+        return replay(self.dataset, position, observe, since)
 
     def snapshot(self, at: Where = HEAD) -> Snapshot:
         """The labels at a position."""
@@ -114,12 +123,13 @@ class Reading:
 
     def verify(self, names: Iterable[str] | None = None) -> Iterator[Proof]:
         """Rebuild versions (all, by default) from the log alone and hold them against their tags:
-        a proof believes no checkpoint.
+        a proof believes no checkpoint, but for what the log itself holds no more.
         """
         for name in list(self.governance.tags) if names is None else names:
             tag = self.version(name)
-            snapshot = rebuild(self.dataset, self.resolve(name))
-            yield Proof(name, tag.content_hash, snapshot)
+            position = self.resolve(name)
+            lost = any(stop and self.dataset.head(p) for p, stop in enumerate(position.labels))
+            yield Proof(name, tag.content_hash, rebuild(self.dataset, position), lost)
 
     def diff(self, before: Where, after: Where = HEAD) -> Difference:
         """The items whose canonical line differs between two positions, sorted by id."""

@@ -5,7 +5,7 @@ This is where the pure core meets a log. Everything here is a function of a pref
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 
@@ -178,23 +178,32 @@ def begin(
     return start, fold
 
 
-def refuse_unseen(dataset: Dataset, position: Position) -> None:
-    """Refuse to show every event below a position where some are gone."""
+def refuse_unseen(dataset: Dataset, since: Sequence[int] | None, position: Position) -> None:
+    """Refuse to show every event from `since` (the log's start) up to a position where some are
+    gone.
+    """
     for partition, stop in enumerate(position.labels):
-        if stop:
-            dataset.refuse_lost(partition, 0, "what became of every event")
+        start = since[partition] if since else 0
+        if start < stop:
+            dataset.refuse_lost(partition, start, "what became of every event")
 
 
-def replay(dataset: Dataset, position: Position, observe: Observer | None = None) -> State:
+def replay(
+    dataset: Dataset,
+    position: Position,
+    observe: Observer | None = None,
+    since: Sequence[int] | None = None,
+) -> State:
     """The state at a closed position, from the log alone.
 
     Args:
         dataset: what to read.
         position: closed, and within the log.
         observe: called with every entry up to the position and what became of it there.
+        since: the first offset of each partition that it has to be called with; all by default.
     """
     if observe is not None:
-        refuse_unseen(dataset, position)
+        refuse_unseen(dataset, since, position)
     governance = fold_governance(dataset, position.governance, observe)
     partitions = [
         fold_partition(dataset, governance, partition, stop, observe)

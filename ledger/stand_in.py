@@ -14,6 +14,8 @@ from ledger.core.events import Event
 from ledger.errors import CorruptLog
 from ledger.logs.base import Batch, Log, Topic
 
+LOST = "(lost)"
+"""The id of an event of which only rows tell: that, `occurred_at` and `based_on` are lost."""
 if TYPE_CHECKING:
     from ledger.columnar.delta import Delta
     from ledger.columnar.fold import ColumnarPartition
@@ -53,8 +55,8 @@ class StandIn(Protocol):
         ...
 
     def events(self, partition: int, offsets: Sequence[int]) -> Iterator[tuple[int, Event]]:
-        """The lost registrations and proposals at these offsets, as far as rows tell of them: all
-        but the event's id, when it occurred, and the position that its author saw.
+        """The lost registrations and proposals at these offsets, as far as rows tell of them
+        (see `LOST`).
         """
         ...
 

@@ -11,6 +11,7 @@ from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.errors import CheckpointDamaged, LedgerError
+from ledger.logs.base import Topic
 from ledger.reading import Reading
 from ledger.replay import rebuild, replay
 from ledger.snapshot import Difference, Snapshot
@@ -57,6 +58,19 @@ def verify_kept(book: Reading, views: Path) -> Iterator[Kept]:
     """
     yield from _told("checkpoints", lambda: _checkpoints(book))
     yield from _told("views", lambda: _views(book, views))
+
+
+def stood_in(book: Reading) -> Iterator[str]:
+    """What of the log could not be proved, for it is gone: a sentence for each partition."""
+    dataset = book.dataset
+    for partition in range(dataset.partitions):
+        if head := dataset.head(partition):
+            yield (
+                f"{dataset.log.topic_name(Topic.LABELS)} partition {partition} begins at offset "
+                f"{head}: what is before is taken from a checkpoint, whose files are as written. "
+                "What it says is borne out by the hashes of the versions that hold it, and by "
+                "nothing else"
+            )
 
 
 def now(book: Reading) -> Governance:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
@@ -18,13 +18,14 @@ from ledger.cli import (
 )
 from ledger.contracts.unresolved import in_state
 from ledger.core.contract import Unresolved
-from ledger.core.events import CorrectionSource, Decision, Geometry
+from ledger.core.events import CorrectionProposed, CorrectionSource, Decision, Geometry
 from ledger.core.outcome import Outcome
 from ledger.door import admit_geometry, as_fields
 from ledger.errors import InvalidRequest
 from ledger.history import label_text
 from ledger.ledger import Ledger
 from ledger.service_levels import deadlines
+from ledger.stand_in import LOST
 from producers.relabelling import print_waiting, waiting_fields
 
 _MEANING = {
@@ -163,6 +164,15 @@ def _tell(correction_id: str | None, outcome: Outcome, what: str, *, as_json: bo
         note(f"{outcome}: {reason}" if reason else outcome.value)
 
 
+def _known(proposal: CorrectionProposed) -> dict[str, Any]:
+    """Its fields, without those that are lost where only a checkpoint tells of it."""
+    fields = as_fields(proposal)
+    if proposal.event_id == LOST:
+        for name in ("event_id", "occurred_at", "based_on"):
+            fields.pop(name, None)
+    return fields
+
+
 def _list_open(ledger: Ledger, *, as_json: bool) -> None:
     state = ledger.state()
     promised = deadlines(ledger.dataset, state)
@@ -176,7 +186,7 @@ def _list_open(ledger: Ledger, *, as_json: bool) -> None:
         if as_json:
             status = {"status": each.status.value, "votes": each.votes, "conflict": conflict}
             due_at = deadline.due_at.isoformat() if deadline else None
-            print_json({**as_fields(proposal), **status, "due_at": due_at, "overdue": late})
+            print_json({**_known(proposal), **status, "due_at": due_at, "overdue": late})
         rows.append(
             (
                 proposal.correction_id,

@@ -294,8 +294,12 @@ def _report(ledger: Ledger, name: str, places: set[tuple[int, int]], *, as_json:
             if outcome not in _HARMLESS:
                 refused.append(f"{event.item_id!r} ({outcome})")
 
-    ledger.state(observe=observe)
     position = ledger.resolve()
+    since = [
+        min((at for number, at in places if number == partition), default=stop)
+        for partition, stop in enumerate(position.labels)
+    ]
+    ledger.state(position, observe, since)
     if as_json:
         print_json({"outcomes": counts, **position_fields(position)})
     else:

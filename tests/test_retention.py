@@ -24,11 +24,13 @@ from ledger import Ledger
 from ledger.checkpoints.files import open_files
 from ledger.checkpoints.store import Store, origin_of
 from ledger.checkpoints.writer import CheckpointWriter
+from ledger.core.events import CorrectionProposed, ReviewDecided
 from ledger.core.outcome import Outcome
 from ledger.core.partitioner import partition_of
-from ledger.dataset import Dataset
+from ledger.dataset import Dataset, Entry
 from ledger.errors import CorruptLog, InvalidRequest
 from ledger.logs.base import Topic
+from ledger.verifying import stood_in, verify_kept
 from ledger.wiring import checkpoints_url
 from tests.consumers.keeping import end, kept
 from tests.events import item, proposal, vote
@@ -57,7 +59,7 @@ def lose(address: dict[str, str], request: pytest.FixtureRequest) -> Lose:
         from confluent_kafka import TopicPartition
         from confluent_kafka.admin import AdminClient
 
-        client = AdminClient({"bootstrap.servers": address["log"].removeprefix("kafka://")})
+        client: Any = AdminClient({"bootstrap.servers": address["log"].removeprefix("kafka://")})
         name = book.dataset.log.topic_name(Topic.LABELS)
         wanted = [TopicPartition(name, number, head) for number, head in enumerate(heads) if head]
         for done in client.delete_records(wanted).values():
@@ -119,6 +121,7 @@ def asked(book: Ledger) -> dict[str, Any]:
         "texts": [list(book.snapshot(at).rows) for at in ("v1", "head")],
         "diff": [list(book.diff(*pair)) for pair in (("v1", "v2"), ("v2", "head"))],
         "proved": [proof.proved for proof in book.verify()],
+        "kept": [(each.name, each.wrong) for each in verify_kept(book, Path("none"))],
         "open": sorted(
             (each.proposal.correction_id, each.status, each.proposal.reason)
             for each in book.state().corrections()
@@ -130,8 +133,12 @@ def test_checkpoints_stand_in(book: Ledger, open_book: Callable[[], Ledger], los
     """The same bytes and states as before, said once; and what comes later is judged the same."""
     store(book.dataset, book)
     before, heads = asked(book), halves(book)
-    ids = [(e.event.event_id, e.event) for e in book.events() if e.topic is Topic.LABELS]
-    void = [event for event_id, event in ids if getattr(event, "correction_id", None) == "d1"]
+    void = [
+        entry.event
+        for entry in book.events()
+        if isinstance(entry.event, CorrectionProposed | ReviewDecided)
+        and entry.event.correction_id == "d1"
+    ]
     lose(book, heads)
     with capture_logs() as said:
         book = open_book()
@@ -140,6 +147,8 @@ def test_checkpoints_stand_in(book: Ledger, open_book: Callable[[], Ledger], los
     assert f"partition 1 begins at offset {heads[1]}; the checkpoint at " in begins[1]
     assert asked(book) == before
     assert all(before["proved"])
+    assert all(proof.stood_in for proof in book.verify())
+    assert len(list(stood_in(book))) == PARTITIONS
 
     late = book.append_all(void)  # late redeliveries, which a rollback made void
     assert {book.outcome(*place) for place in late.places} == {Outcome.DUPLICATE}
@@ -155,6 +164,10 @@ def test_checkpoints_stand_in(book: Ledger, open_book: Callable[[], Ledger], los
     book.close()
 
 
+def nothing(entry: Entry, outcome: Outcome) -> None:
+    """Observe."""
+
+
 def test_what_asks_for_lost_events_is_refused(
     book: Ledger, open_book: Callable[[], Ledger], lose: Lose
 ):
@@ -166,7 +179,7 @@ def test_what_asks_for_lost_events_is_refused(
     for ask in (
         lambda: book.history("r1"),
         lambda: list(book.events()),
-        lambda: book.state(observe=lambda *_: None),
+        lambda: book.state(observe=nothing),
         lambda: book.outcome(Topic.LABELS, home, 0),
         lambda: book.rollback(v1, actor="ann", approved_by="bob"),
     ):

@@ -16,7 +16,7 @@ import structlog
 
 from ledger.checkpoints.files import open_files
 from ledger.checkpoints.kept import apart, batches_of, joined
-from ledger.checkpoints.manifest import FORMAT
+from ledger.checkpoints.manifest import FORMAT, REMEDY
 from ledger.checkpoints.segments import KEPT, TABLES
 from ledger.checkpoints.store import Partition, Store, origin_of
 from ledger.columnar.delta import Delta
@@ -32,7 +32,7 @@ from ledger.dataset import Dataset
 from ledger.errors import CheckpointDamaged, CorruptLog
 from ledger.logs.base import Batch, Topic
 from ledger.replay import GovernanceReader
-from ledger.stand_in import headless
+from ledger.stand_in import LOST, headless
 
 Answer = TypeVar("Answer")
 _TRIES = 5
@@ -249,6 +249,7 @@ class Standing:
         raise self._lost(partition, "it is replaced again and again while it is read")
 
     def _lost(self, partition: int, why: str) -> CorruptLog:
+        why = why.replace(REMEDY, "").rstrip(". ")  # what they would be made of is gone
         return headless(self._dataset.log, partition, self.heads[partition], why)
 
     def _gone(self, what: str) -> CorruptLog:
@@ -286,6 +287,7 @@ def _registered(row: dict[str, Any]) -> Event:
     kind = row["geometry_type"]
     names = ("actor", "item_id", "label", "split", "content", "source")
     return registration_stub(
+        event_id=LOST,
         contract_version=row["said_under"],
         record_id=record_of(row["item_id"]),
         geometry=Geometry(kind, tuple(row["coordinates"])) if kind else None,
@@ -298,6 +300,7 @@ def _proposed(row: dict[str, Any]) -> Event:
     names = ("actor", "correction_id", "item_id", "from_label", "to_label", "reason", "source")
     more = ("confidence", "model_version", "audit_run_id", "patch_id", "segment")
     return stub(
+        event_id=LOST,
         contract_version=row["said_under"],
         record_id=record_of(row["item_id"]),
         from_geometry=geometry_of(row["from_geometry"]),

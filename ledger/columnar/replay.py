@@ -81,7 +81,7 @@ def replay(dataset: Dataset, position: Position, observe: Observer | None = None
     begun = [begin(dataset, governance, *each) for each in enumerate(position.labels)]
     folds = [fold for _, fold in begun]
     if observe is not None:
-        reference.refuse_unseen(dataset, position)
+        reference.refuse_unseen(dataset, None, position)
     reader = Reader(dataset.codec)
     # One stream over all partitions: while the last of one is folded, the next one is read.
     ranges = [(done, stop) for (done, _), stop in zip(begun, position.labels, strict=True)]

@@ -352,12 +352,12 @@ class Columns:
 
 def stub(**fields: Any) -> CorrectionProposed:
     """A proposal of which only what the fold asks for is known."""
-    return CorrectionProposed(event_id=_STUB, occurred_at=_LONG_AGO, **fields)
+    return CorrectionProposed(**{"event_id": _STUB, "occurred_at": _LONG_AGO, **fields})
 
 
 def registration_stub(**fields: Any) -> ItemRegistered:
     """Likewise a registration."""
-    return ItemRegistered(event_id=_STUB, occurred_at=_LONG_AGO, **fields)
+    return ItemRegistered(**{"event_id": _STUB, "occurred_at": _LONG_AGO, **fields})
 
 
 def hydrate(stubs: Stubs, fetch: Fetch) -> None:
