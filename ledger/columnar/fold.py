@@ -109,9 +109,11 @@ class ColumnarPartition:
         self._asleep = (rows, fetch)
 
     def _wake(self, records: Ints) -> None:
+        if self._asleep is None:
+            return
         dormant = self.columns.things.dormant
         records = np.unique(records[dormant[records]])
-        if len(records) and self._asleep is not None:
+        if len(records):
             rows, fetch = self._asleep
             names = self.names.things.of(records).to_list()
             self._reference.records.update(rows.wake(records, names, fetch, self._stubs))

@@ -17,7 +17,17 @@ from ledger.codec import HEADER_BYTES, MAGIC, Codec, EventSchema
 from ledger.columnar import attributes, shapes
 from ledger.columnar.avro import Columns, Layout, layout_of, walk
 from ledger.columnar.shapes import Drawn
-from ledger.columnar.strings import Bools, Bytes, Ints, distinct, equal, joined, not_utf8, words
+from ledger.columnar.strings import (
+    Bools,
+    Bytes,
+    Ints,
+    distinct,
+    equal,
+    high_bytes,
+    joined,
+    not_utf8,
+    words,
+)
 from ledger.core.events import CorrectionProposed, ItemRegistered, ReviewDecided
 from ledger.core.validity import field_names
 
@@ -158,7 +168,7 @@ class Reader:
             parts=[part for part, _ in read],
         )
         # Where no byte of 128 or more is left for strings, all of them are ASCII.
-        left = np.count_nonzero(data >= 0x80) - sum(state.high for _, state in read) - headers
+        left = high_bytes(data) - sum(state.high for _, state in read) - headers
         high = np.cumsum(data >= 0x80, dtype=np.int64) if left else None
         for (kind, rows, columns), state in read:
             good = state.done() & _sensible(columns) & _listed(data, kind, columns)
@@ -269,15 +279,16 @@ def _text(data: Bytes, columns: Columns, high: Ints) -> Bools:
 
 def _fill(frame: Frame, kind: int, rows: Ints, columns: Columns, good: Bools) -> None:
     """Put what was read of one schema's rows in its place."""
-    frame.kind[rows] = np.where(good, kind, ODD)
-    frame.version[rows] = columns.numbers["contract_version"]
+    at = slice(None) if len(rows) == len(frame) else rows
+    frame.kind[at] = np.where(good, kind, ODD)
+    frame.version[at] = columns.numbers["contract_version"]
     if kind == DECIDED:
-        frame.decision[rows] = columns.numbers["decision"]
+        frame.decision[at] = columns.numbers["decision"]
     if kind == REGISTERED:
-        frame.texts[rows] = (columns.lengths["content"] >= 0) | (columns.lengths["source"] >= 0)
+        frame.texts[at] = (columns.lengths["content"] >= 0) | (columns.lengths["source"] >= 0)
         frame.drawn.put(rows, columns.parts[shapes.FIELD])
         told: dict[int, str] = columns.parts[attributes.FIELD]
         frame.attributes.update((int(rows[i]), text) for i, text in told.items())
     for name, column in _COLUMNS[kind].items():
-        frame.strings[column].starts[rows] = columns.starts[name]
-        frame.strings[column].lengths[rows] = columns.lengths[name]
+        frame.strings[column].starts[at] = columns.starts[name]
+        frame.strings[column].lengths[at] = columns.lengths[name]

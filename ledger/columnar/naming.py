@@ -12,6 +12,7 @@ from ledger.columnar.strings import (
     Bools,
     Interner,
     Ints,
+    alike,
     equal,
     joined,
     partitions_of,
@@ -96,6 +97,8 @@ class Naming:
         """The codes of a column; -1 where there is no string."""
         starts, lengths = _some(frame, name, at)
         rows = np.nonzero(lengths >= 0)[0]
+        if len(rows) == len(at):
+            return interner.codes(frame.data, starts, lengths)
         codes = np.full(len(at), -1, np.int64)
         codes[rows] = interner.codes(frame.data, starts[rows], lengths[rows])
         return codes
@@ -103,11 +106,11 @@ class Naming:
     def _items(self, frame: Frame, at: Ints, record: Ints) -> Ints:
         """The codes of the items, most of which are their records."""
         starts, lengths = _some(frame, "item", at)
-        whole, sizes = _some(frame, "record", at)
-        same = lengths == sizes
-        same[same] = equal(frame.data, starts[same], frame.data, whole[same], sizes[same])
-        rows = np.nonzero(~same)[0]
+        same = alike(frame.data, (starts, lengths), frame.data, _some(frame, "record", at))
         item = record.copy()
+        if same.all():
+            return item
+        rows = np.nonzero(~same)[0]
         item[rows] = self._names.things.codes(frame.data, starts[rows], lengths[rows])
         return item
 
@@ -149,10 +152,7 @@ class Naming:
         data, first, lengths = joined(frame.keys)
         if len(at) < len(frame):
             first, lengths = first[at], lengths[at]
-        whole, sizes = _some(frame, "record", at)
-        good = lengths == sizes
-        good[good] = equal(data, first[good], frame.data, whole[good], sizes[good])
-        return good
+        return alike(data, (first, lengths), frame.data, _some(frame, "record", at))
 
 
 def _some(frame: Frame, name: str, at: Ints) -> Strings:

@@ -24,6 +24,7 @@ _SHIFT = np.uint64(32)
 _INLINE = 12
 _BUFFER = 30  # the bits of a place inside one of a series' buffers
 
+_PIECE = 1 << 18
 _AT_ONCE = 1024
 _WORDS_MAX = 32
 _BEHIND = _WORDS_MAX + PADDING // 8  # words that may be looked at behind the last one kept
@@ -98,10 +99,23 @@ def equal(one: Bytes, first: Ints, other: Bytes, second: Ints, lengths: Ints) ->
     for length in distinct(lengths):
         if length <= 0:
             continue
-        rows = np.nonzero(lengths == length)[0]
+        rows: Any = np.nonzero(lengths == length)[0]
+        if len(rows) == len(lengths):
+            rows = slice(None)  # nothing has to be picked
         mine, theirs = _blocks(one, first[rows], length), _blocks(other, second[rows], length)
-        if mine.tobytes() != theirs.tobytes():
-            found[rows] = (mine.view(np.uint8) == theirs.view(np.uint8)).reshape(-1, length).all(1)
+        same = mine.view(np.uint8) == theirs.view(np.uint8)
+        if not same.all():
+            found[rows] = same.reshape(-1, length).all(1)
+    return found
+
+
+def alike(one: Bytes, mine: tuple[Ints, Ints], other: Bytes, theirs: tuple[Ints, Ints]) -> Bools:
+    """Which strings of one buffer, by their starts and lengths, are those of the other."""
+    (first, lengths), (second, sizes) = mine, theirs
+    found = lengths == sizes
+    if found.all():
+        return equal(one, first, other, second, lengths)
+    found[found] = equal(one, first[found], other, second[found], lengths[found])
     return found
 
 
@@ -143,8 +157,10 @@ class Interner:
 
     def codes(self, data: Bytes, starts: Ints, lengths: Ints) -> Ints:
         """The code of each string; they must be valid UTF-8."""
-        counts = np.maximum((lengths + 7) >> 3, 1)
         found = np.empty(len(starts), np.int64)
+        if not len(starts):
+            return found
+        counts = np.maximum((lengths + 7) >> 3, 1)
         for count in distinct(counts):
             rows = np.nonzero(counts == count)[0]
             whole = len(rows) == len(starts)
@@ -189,7 +205,7 @@ class Interner:
     def _find(self, keys: Keys, hashes: Words) -> tuple[Ints, Ints]:
         """The code of each string; where it has none -1, and a free slot for it."""
         slots = self._first_slots(hashes)
-        places = self._slots[slots]
+        places = self._slots.take(slots)
         found = self._compared(keys, places)
         rows = np.nonzero((found < 0) & (places != 0))[0]
         while len(rows):
@@ -202,11 +218,15 @@ class Interner:
     def _compared(self, keys: Keys, places: NDArray[np.uint32]) -> Ints:
         """The code of the string at each place; -1 where it is another, or none."""
         at = places.astype(np.int64)
-        head = self._kept[at].view(np.int64)
+        head = self._kept.take(at).view(np.int64)
         same = head >> 32 == len(keys)
-        for i, key in enumerate(keys, 1):
-            same &= self._kept[at + i] == key
-        return np.where(same, head & _CODE, -1)
+        for key in keys:
+            at += 1
+            same &= self._kept.take(at) == key
+        head &= _CODE
+        if not same.all():
+            head[~same] = -1
+        return head
 
     def _add(self, keys: Keys, hashes: Words, lengths: Ints, slots: Ints) -> Ints:
         """The codes of strings that had none, with free slots; -1 where another row got the slot:
@@ -341,6 +361,12 @@ def partitions_of(data: Bytes, starts: Ints, lengths: Ints, partitions: int) -> 
     """As `ledger.core.partitioner.partition_of`, for many keys at once."""
     hashes = murmur2(data, starts, lengths) & np.uint32(0x7FFFFFFF)
     return hashes.astype(np.int64) % partitions
+
+
+def high_bytes(data: Bytes) -> int:
+    """How many bytes are 128 and more, counted in pieces that stay in the processor's cache."""
+    pieces = (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
+    return sum(int(np.count_nonzero(piece >= 0x80)) for piece in pieces)
 
 
 def not_utf8(data: Bytes, starts: Ints, lengths: Ints, high: Ints) -> Bools:

@@ -33,12 +33,14 @@ class Lookup:
         if not len(first):
             return np.empty(0, np.int32)
         self._grow(int(first.max()) + 1, int(second.max()) + 1)
-        found = self._known[first, second]
+        at = first * self._known.shape[1] + second
+        known = self._known.reshape(-1)
+        found = known[at]
         if found.min() == _UNKNOWN:
             rows = np.nonzero(found == _UNKNOWN)[0]
             for one, other in set(zip(first[rows].tolist(), second[rows].tolist(), strict=True)):
                 self._known[one, other] = self._ask(one, other)
-            found = self._known[first, second]
+            found = known[at]
         return found
 
     def _grow(self, rows: int, columns: int) -> None:

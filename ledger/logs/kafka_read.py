@@ -9,14 +9,16 @@ from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from operator import itemgetter
 from struct import pack
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as Received
 
+from ledger.errors import LedgerError
 from ledger.logs.base import BATCH_MESSAGES_MAX, PADDING, Batch, Packed, PackedCells, Topic
 from ledger.logs.kafka_cluster import Cluster
 
@@ -28,7 +30,9 @@ _PACKED_BYTES = 16 * 1024 * 1024
 _CHUNK_MESSAGES = 2_000
 _MOMENT: Callable[[tuple[int, int]], int] = itemgetter(1)
 Made = Callable[[Sequence[Received]], Iterable[Batch]]
-"""Makes batches, if enough has come together, of messages of one partition."""
+"""Makes batches, if enough has come together, of messages of one partition, errors among them."""
+Failure = Callable[[KafkaError], LedgerError]
+"""Kafka's error as one of ours."""
 
 
 def batch_of(topic: Topic, partition: int, messages: Sequence[Received]) -> Batch:
@@ -65,13 +69,14 @@ class Packing:
         self._where = topic, partition
         self._timed = timed
         self._data: tuple[list[bytes], list[bytes]] = ([], [])
-        self._sizes: tuple[list[int], list[int]] = ([], [])
+        self._sizes: tuple[list[bytes], list[bytes]] = ([], [])
+        self._count = 0
         self._timestamps: list[int] = []
         self._offsets: list[Sequence[int]] = []
         self.bytes = 0
 
     def __len__(self) -> int:
-        return len(self._sizes[0])
+        return self._count
 
     def add(self, messages: Sequence[Received]) -> bool:
         """Take messages in. False, and none of them is, where one has no key or no value."""
@@ -79,14 +84,14 @@ class Packing:
             list(map(cell, messages)) for cell in (Received.key, Received.value)
         ]
         try:
-            sizes = [list(map(len, column)) for column in columns]
+            data = [b"".join(column) for column in columns]
         except TypeError:
             return False
         for i in range(2):
-            data = b"".join(columns[i])
-            self._data[i].append(data)
-            self._sizes[i].extend(sizes[i])
-            self.bytes += len(data)
+            self._data[i].append(data[i])
+            self._sizes[i].append(pack(f"{len(messages)}q", *map(len, columns[i])))
+            self.bytes += len(data[i])
+        self._count += len(messages)
         if self._timed:
             self._timestamps += map(_MOMENT, map(Received.timestamp, messages))
         self._offsets.append(_offsets(messages))
@@ -101,9 +106,18 @@ class Packing:
         return Batch(*self._where, offsets, self._timestamps, keys, values)
 
 
-def _packed(data: list[bytes], sizes: list[int]) -> PackedCells:
-    numbers = array("q", pack(f"{len(sizes)}q", *sizes))  # much faster than from the list
-    return PackedCells(Packed(b"".join((*data, bytes(PADDING))), numbers))
+def _packed(data: list[bytes], sizes: list[bytes]) -> PackedCells:
+    return PackedCells(Packed(b"".join((*data, bytes(PADDING))), array("q", b"".join(sizes))))
+
+
+def _sifted(messages: Sequence[Received], failure: Failure) -> Sequence[Received]:
+    """The messages without the word that the partition ends; raises any other error."""
+    if not any(map(Received.error, messages)):
+        return messages
+    for message in messages:
+        if (error := message.error()) and error.name() != "_PARTITION_EOF":
+            raise failure(error)
+    return [message for message in messages if message.error() is None]
 
 
 @contextmanager
@@ -127,7 +141,7 @@ class _Reading:
 
     cluster: Cluster
     reader: Consumer
-    doing: str
+    failure: Failure
     count_max: int
     made: Made
 
@@ -146,22 +160,18 @@ class _Reading:
             batches, position = self._take(first, within)
             if position > within.start:  # else a new leader does not know the end yet
                 return batches, position
-        raise self.cluster.failure(refusal or self.cluster.silence(), self.doing)
+        raise self.failure(refusal or self.cluster.silence())
 
     @uncollected()
     def _take(self, first: Received, within: range) -> tuple[list[Batch], int]:
         more = min(len(within), self.count_max) - 1
-        messages = [first, *(self.reader.consume(more, FILL_S) if more else ())]
+        messages: Sequence[Received] = [first, *(self.reader.consume(more, FILL_S) if more else ())]
         last = messages[-1]
         position = (last.offset() or 0) + (1 if last.error() is None else 0)
-        if any(map(Received.error, messages)):
-            for message in messages:
-                if (error := message.error()) and error.name() != "_PARTITION_EOF":
-                    raise self.cluster.failure(error, self.doing)
-            messages = [message for message in messages if message.error() is None]
         if position > within.stop:  # the messages before it are fewer than its offsets
+            messages = _sifted(messages, self.failure)
             messages = messages[: bisect_left(_offsets(messages), within.stop)]
-        return list(self.made(messages)) if messages else [], position
+        return list(self.made(messages)), position
 
 
 class Readers:
@@ -169,13 +179,15 @@ class Readers:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._idle: list[Consumer] = []
+        self._idle: list[tuple[Consumer, str]] = []  # each with the topic that it read last
 
     def read(self, topic: Topic, name: str, partition: int, within: range) -> Iterator[Batch]:
         """The messages of a range that is known to be there; the topic's full name is `name`."""
+        failure = self._failure(name, partition)
 
         def made(messages: Sequence[Received]) -> Iterator[Batch]:
-            yield batch_of(topic, partition, messages)
+            if messages := _sifted(messages, failure):
+                yield batch_of(topic, partition, messages)
 
         return self._read(name, partition, within, BATCH_MESSAGES_MAX, made)
 
@@ -184,10 +196,14 @@ class Readers:
     ) -> Iterator[Batch]:
         """As `read`, packed, in batches of about so many rows."""
         packing = Packing(topic, partition, timed=timed)
+        failure = self._failure(name, partition)
 
         def made(messages: Sequence[Received]) -> Iterator[Batch]:
             nonlocal packing
-            packed = packing.add(messages)
+            # An error is a message without a key: nobody has to look for one before that.
+            if not (packed := packing.add(messages)):
+                messages = _sifted(messages, failure)
+                packed = not messages or packing.add(messages)
             full = len(packing) >= rows or packing.bytes >= _PACKED_BYTES
             if len(packing) and (full or not packed):
                 yield packing.batch()
@@ -206,12 +222,13 @@ class Readers:
         if not within:
             return
         start, stop = within.start, within.stop
-        reader = self._idle.pop() if self._idle else self._new()
+        reader, met = self._idle.pop() if self._idle else (self._new(), "")
         try:
-            self._meet(reader, name)
+            if name != met:
+                self._meet(reader, name)
             reader.assign([TopicPartition(name, partition, start)])
-            doing = f"read {name} partition {partition}"
-            reading = _Reading(self._cluster, reader, doing, count_max, made)
+            failure = self._failure(name, partition)
+            reading = _Reading(self._cluster, reader, failure, count_max, made)
             while start < stop:
                 batches, start = reading.receive(range(start, stop))
                 yield from batches
@@ -220,14 +237,17 @@ class Readers:
             reader.close()
             raise
         if len(self._idle) < READERS_KEPT_MAX:
-            self._idle.append(reader)
+            self._idle.append((reader, name))
         else:
             reader.close()
 
     def close(self) -> None:
         """Close the readers that are idle."""
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[0].close()
+
+    def _failure(self, name: str, partition: int) -> Failure:
+        return partial(self._cluster.failure, doing=f"read {name} partition {partition}")
 
     def _new(self) -> Consumer:
         # All that is asked for is there, so waiting on the broker only delays the word that a
