@@ -3,7 +3,7 @@
     python -m tests.bench.releases --items 1000000
 
 The log is that of `tests.bench.replay`, copied: a registration, a correction and a decision of
-each item. Tagged are the registrations alone, everything, a rename of every class, and a thousand
+each item, which with `--boxes` is a box. Tagged are the registrations alone, everything, a rename of every class, and a thousand
 more corrections; then what explains the last is written. Every version is replayed from the log,
 which is the worst there is, unless `--checkpoints` makes them after the rename.
 """
@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from ledger import Ledger
 from ledger.core.position import Position
 from ledger.releases import Releases
-from tests.bench.replay import CACHE, CLASSES, PARTITIONS, partition_of, prepare
+from tests.bench.replay import CACHE, CLASSES, PARTITIONS, about, partition_of, path_of, prepare
 from tests.events import proposal, vote
 
 _Answer = TypeVar("_Answer")
@@ -39,9 +39,10 @@ def timed(what: str, act: Callable[[], _Answer]) -> _Answer:
     return found
 
 
-def registrations(items: int) -> Position:
+def registrations(items: int, *, boxes: bool) -> Position:
     """Where everything is registered and nothing is corrected."""
-    homes = Counter(partition_of(f"item-{i:09}".encode(), PARTITIONS) for i in range(items))
+    records = (about(i, boxes=boxes)["record_id"] for i in range(items))
+    homes = Counter(partition_of(record.encode(), PARTITIONS) for record in records)
     return Position(tuple(homes[each] for each in range(PARTITIONS)), 1)
 
 
@@ -62,9 +63,9 @@ def rebuilt(book: Ledger) -> None:
     subprocess.run([errata, *where, "rebuild"], check=True, capture_output=True)
 
 
-def run(book: Ledger, items: int, out: Path, *, checkpoints: bool) -> None:
+def run(book: Ledger, items: int, out: Path, *, checkpoints: bool, boxes: bool) -> None:
     """Every step once, each timed."""
-    start = registrations(items)
+    start = registrations(items, boxes=boxes)
     timed("tag the registrations: the first version", lambda: book.tag("v1", start, **_WHO))
     timed("tag everything: most items differ", lambda: book.tag("v2", **_WHO))
     rename = {name: name.replace("class", "kind") for name in CLASSES}
@@ -87,14 +88,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--checkpoints", action="store_true")
+    parser.add_argument("--boxes", action="store_true")
     asked = parser.parse_args()
     items: int = asked.items
-    prepare("sqlite", items, "")
+    prepare("sqlite", items, "", boxes=asked.boxes)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         path = Path(folder) / "log.db"
-        shutil.copyfile(CACHE / f"replay-{items}.db", path)
+        shutil.copyfile(path_of(items, boxes=asked.boxes), path)
         with Ledger.open(f"sqlite:///{path}", "bench") as book:
-            run(book, items, Path(folder) / "out", checkpoints=asked.checkpoints)
+            out = Path(folder) / "out"
+            run(book, items, out, checkpoints=asked.checkpoints, boxes=asked.boxes)
 
 
 if __name__ == "__main__":

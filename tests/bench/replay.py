@@ -58,11 +58,10 @@ BOXES = 5
 
 def events(items: int, *, boxes: bool = False) -> Iterator[Event]:
     """Everything is registered; then each item is corrected and the correction decided."""
-    about = _box if boxes else _about
     for i in range(items):
         yield ItemRegistered(
             **_common(f"r{i:09}", "importer", i),
-            **about(i),
+            **about(i, boxes=boxes),
             label=CLASSES[i % 20],
             geometry=Geometry("bbox", _corners(i)) if boxes else None,
             split="train",
@@ -72,7 +71,7 @@ def events(items: int, *, boxes: bool = False) -> Iterator[Event]:
         before, after = CLASSES[i % 20], CLASSES[(i + 1 + i % 3) % 20]
         yield CorrectionProposed(
             **_common(f"p{i:09}", f"annotator-{i % 50}", i),
-            **about(i),
+            **about(i, boxes=boxes),
             correction_id=f"correction-{i:09}",
             from_label=before if i % 10 else after,
             to_label=after if i % 10 else before,
@@ -80,7 +79,7 @@ def events(items: int, *, boxes: bool = False) -> Iterator[Event]:
         )
         yield ReviewDecided(
             **_common(f"d{i:09}", f"reviewer-{i % 20}", i),
-            **about(i),
+            **about(i, boxes=boxes),
             correction_id=f"correction-{i:09}",
             decision="accept" if i % 7 else "keep",
         )
@@ -92,13 +91,10 @@ def _common(event_id: str, actor: str, i: int) -> dict[str, Any]:
     return {"event_id": whole, "actor": actor, "occurred_at": moment, "contract_version": 1}
 
 
-def _about(i: int) -> dict[str, Any]:
-    return {"item_id": f"item-{i:09}", "record_id": f"item-{i:09}"}
-
-
-def _box(i: int) -> dict[str, Any]:
-    record = f"image-{i // BOXES:09}"
-    return {"item_id": f"{record}#{i % BOXES}", "record_id": record}
+def about(i: int, *, boxes: bool) -> dict[str, str]:
+    """The ids of an item and of its record."""
+    record = f"image-{i // BOXES:09}" if boxes else f"item-{i:09}"
+    return {"item_id": f"{record}#{i % BOXES}" if boxes else record, "record_id": record}
 
 
 def _corners(i: int) -> tuple[float, ...]:
