@@ -11,14 +11,14 @@ import structlog
 
 from ledger.checkpoints.files import open_files
 from ledger.checkpoints.index import rows_at_hand
-from ledger.checkpoints.rows import COLUMNS, Rows, rows_of
+from ledger.checkpoints.rows import COLUMNS, Rows, attributes_in, rows_of, slices_of
 from ledger.checkpoints.store import Partition, Store, origin_of
 from ledger.checkpoints.timeline import Timeline
 from ledger.columnar.fold import ColumnarPartition
 from ledger.columnar.replay import ColumnarState, frames
 from ledger.columnar.restore import restore
 from ledger.columnar.snapshot import ColumnarDifference, ColumnarSnapshot
-from ledger.core.epochs import Epochs
+from ledger.core.epochs import Epochs, live
 from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.dataset import Dataset
@@ -65,6 +65,7 @@ class Checkpoints:
             then.contract,
             line.snapshot(then, position),
             lambda: self._reference(governance, position),
+            lambda: _attributes(line.rows, then, position),
         )
 
     def _reference(self, governance: Governance, position: Position) -> State:
@@ -92,8 +93,8 @@ class Checkpoints:
         folds: list[ColumnarPartition] = []
         for partition, stop in enumerate(position.labels):
             done, fold = back(then, partition, stop)
-            for _, frame, live in frames(dataset, then, partition, done, stop):
-                _ = fold.apply(frame) if live else fold.void(frame)
+            for _, frame, is_live in frames(dataset, then, partition, done, stop):
+                _ = fold.apply(frame) if is_live else fold.void(frame)
             folds.append(fold)
         return ColumnarState(dataset, position, then, folds)
 
@@ -165,6 +166,11 @@ class Checkpoints:
         parts = [part for part in self._parts if part]
         frame = pl.concat([part.rows("changes", columns=COLUMNS) for part in parts])
         return rows_of(frame, self._dataset.partitions)
+
+
+def _attributes(rows: Rows, governance: Governance, position: Position) -> pl.DataFrame:
+    spans = [live(governance, i, stop) for i, stop in enumerate(position.labels)]
+    return attributes_in(rows, slices_of(rows, spans))
 
 
 class Restorer:

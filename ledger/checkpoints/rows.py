@@ -269,6 +269,19 @@ def _without(ranges: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int
     return tuple(kept)
 
 
+def attributes_in(rows: Rows, slices: Slices) -> pl.DataFrame:
+    """What these rows bring, one of them at most to an item: columns `id` and `attributes`."""
+    found = np.empty(0, np.int64)
+    if rows.attributes is not None:
+        told = np.nonzero(rows.attributes.is_valid().to_numpy(zero_copy_only=False))[0]
+        inside = [told[(told >= start) & (told < stop)] for mine in slices for start, stop in mine]
+        found = np.concatenate([found, *inside])
+    empty: Any = pa.array([], pa.string())
+    texts = empty if rows.attributes is None else rows.attributes.take(pa.array(found))
+    ids = rows.ids.take(pa.array(rows.item[found]))
+    return pl.DataFrame({"id": ids, "attributes": texts})
+
+
 def split_rows(rows: Rows, slices: Slices) -> Mapping[int, tuple[int, int]]:
     """Where the split rows of each slice lie in `Rows.split_row`, by the slice's first row."""
     flat = [each for mine in slices for each in mine]

@@ -17,12 +17,13 @@ from queue import Queue
 from typing import TypeVar
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from ledger import replay as reference
 from ledger.columnar.fold import ColumnarPartition
 from ledger.columnar.frame import Frame, Reader
-from ledger.columnar.snapshot import ColumnarSnapshot, frame_of
+from ledger.columnar.snapshot import ColumnarSnapshot, attributes_of, frame_of
 from ledger.columnar.state import Fetch
 from ledger.core.events import Event
 from ledger.core.governance import Governance
@@ -56,7 +57,10 @@ class ColumnarState:
         """The labelled items, sorted by the id's UTF-8 bytes."""
         contract = self.governance.contract
         frame = frame_of(self.partitions, self.simple(), contract.version)
-        return ColumnarSnapshot(self.position, contract, frame, self.reference)
+        return ColumnarSnapshot(self.position, contract, frame, self.reference, self._attributes)
+
+    def _attributes(self) -> pl.DataFrame:
+        return attributes_of(self.partitions, (item for _, item in self.simple().items()))
 
     def simple(self) -> reference.State:
         """The complex records only, as the reference fold knows them, without their texts."""

@@ -7,7 +7,7 @@ their attributes, asks the reference state, whose texts are fetched from the log
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -18,9 +18,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ledger.columnar import shapes
+from ledger.columnar.attributes import text_of
 from ledger.columnar.fold import ColumnarPartition
 from ledger.core.contract import Contract
 from ledger.core.events import Geometry, record_of
+from ledger.core.fold import Item
 from ledger.core.position import Position
 from ledger.snapshot import Change, Difference, Format, Row, Snapshot
 
@@ -91,6 +93,25 @@ def _plain(partition: ColumnarPartition, version: int) -> pl.DataFrame:
     return frame.filter(pl.col("label").is_not_null())
 
 
+def attributes_of(partitions: Sequence[ColumnarPartition], simple: Iterable[Item]) -> pl.DataFrame:
+    """The attributes of every item that has any, as JSON: columns `id` and `attributes`.
+
+    Args:
+        partitions: the state.
+        simple: the items that the reference fold keeps.
+    """
+    told = [(item.item_id, text_of(item.single_attributes)) for item in simple]
+    schema = {"id": pl.String(), "attributes": pl.String()}
+    frames = [pl.DataFrame(told, schema=schema, orient="row").drop_nulls()]
+    for partition in partitions:
+        things, names = partition.columns.things, partition.names
+        items = np.nonzero(things.exists & (things.attributes >= 0))[0]
+        codes = things.attributes[items].astype(np.int64)
+        columns = [names.things.of(items), names.attributes.of(codes)]
+        frames.append(pl.DataFrame(columns, schema=schema))
+    return pl.concat(frames)
+
+
 def arrow_schema() -> pa.Schema:
     """The columns of a snapshot as `ledger.snapshot` documents them."""
     kinds = {**_PLAIN, **dict.fromkeys(_INDEXED, pa.dictionary(pa.int32(), pa.string()))}
@@ -132,6 +153,8 @@ class ColumnarSnapshot(Snapshot):
         contract: what its labels stand under.
         columns: the items, as a Polars frame of `COLUMNS` or an Arrow table of `arrow_schema`.
         reference: the state there, for contents and attributes.
+        attributes: those of every item that has any, as JSON: columns `id` and `attributes`. None
+            where only the state knows them.
     """
 
     def __init__(
@@ -140,10 +163,12 @@ class ColumnarSnapshot(Snapshot):
         contract: Contract,
         columns: pl.DataFrame | pa.Table,
         reference: Callable[[], State],
+        attributes: Callable[[], pl.DataFrame] | None = None,
     ) -> None:
         super().__init__(position, contract, ())
         self._columns = columns
         self.reference = reference
+        self.attributes = attributes
 
     @cached_property
     def frame(self) -> pl.DataFrame:

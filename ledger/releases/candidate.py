@@ -8,19 +8,20 @@ latest version whose labels are still in the candidate's: what a rollback took b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, cast
 
 from ledger.contracts.relabel import Counts, columns_of, counts, difference
 from ledger.contracts.unresolved import unresolved
 from ledger.core.contract import Contract, Contracts
-from ledger.core.events import RolledBack, SchemaChanged, VersionTagged
+from ledger.core.events import GeometryType, RolledBack, SchemaChanged, VersionTagged
 from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.errors import InvalidRequest
 from ledger.reading import Reading
 from ledger.releases.corrections import Corrections, corrections_between
+from ledger.releases.geometry import Drawn, in_columns, in_state
 from ledger.releases.remembered import Remembered
 from ledger.replay import State, fold_governance
 from ledger.snapshot import Snapshot
@@ -195,13 +196,19 @@ class Candidate:
             there = set(frame["id"].filter(frame["id"].is_in(list(item_ids))).to_list())
         return sorted(set(item_ids) - there)
 
-    @property
-    def drawn(self) -> bool:
-        """Whether any item has a geometry."""
+    def drawn(self, kind: GeometryType) -> Iterable[Drawn]:
+        """The labelled items with a geometry of this kind; of boxes those that break a rule are
+        enough. The state is asked for only where there is no other way.
+        """
         frame = columns_of(self.snapshot)
         if frame is None:
-            return any(row.geometry is not None for row in self.snapshot.rows)
-        return frame["geometry_type"].null_count() < len(frame)
+            there = any(row.geometry and row.geometry.type == kind for row in self.snapshot.rows)
+        else:
+            there = bool((frame["geometry_type"] == kind).any())
+            attributes = cast("ColumnarSnapshot", self.snapshot).attributes
+            if there and kind != "span" and attributes is not None:
+                return in_columns(frame, kind, attributes)
+        return in_state(self.state, kind) if there else ()
 
 
 def version_before(governance: Governance, position: Position) -> VersionTagged | None:

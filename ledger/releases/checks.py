@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from ledger.core.events import GeometryType
 from ledger.releases.candidate import Candidate
-from ledger.releases.geometry import Bad, bad_boxes, bad_polygons, bad_spans
+from ledger.releases.geometry import Bad, Drawn, bad_boxes, bad_polygons, bad_spans
 from ledger.releases.sample import ITEMS_MIN, Sample, agreement
-from ledger.replay import State
 from ledger.thresholds import threshold
 
 SHOWN_MAX = 3
@@ -151,13 +151,13 @@ def patches_in_progress(candidate: Candidate) -> list[str]:
 
 
 def _of_drawn(
-    bad: Callable[[State], list[Bad]],
+    kind: GeometryType, bad: Callable[[Iterable[Drawn]], list[Bad]]
 ) -> Callable[[Candidate, Sample | None], Finding]:
-    """A check of geometries; where there are none, the state is not asked for."""
+    """A check of the geometries of one kind."""
 
     def find(candidate: Candidate, sample: Sample | None) -> Finding:
         del sample
-        return failed_items(bad(candidate.state) if candidate.drawn else [])
+        return failed_items(bad(candidate.drawn(kind)))
 
     return find
 
@@ -165,9 +165,9 @@ def _of_drawn(
 CHECKS: Mapping[str, Check] = {
     "classes": Check("every label is a class of the contract", _classes),
     "unresolved": Check("no split left an item without a class", _unresolved),
-    "polygons": Check("no polygon is empty or crosses itself", _of_drawn(bad_polygons)),
-    "boxes": Check("every box has a size and lies within its record", _of_drawn(bad_boxes)),
-    "spans": Check("every span lies within its text", _of_drawn(bad_spans)),
+    "polygons": Check("no polygon is empty or crosses itself", _of_drawn("polygon", bad_polygons)),
+    "boxes": Check("every box has a size and lies within its record", _of_drawn("bbox", bad_boxes)),
+    "spans": Check("every span lies within its text", _of_drawn("span", bad_spans)),
     "class_shift": Check("classes are distributed about as in the base", _class_shift),
     "splits": Check("no item left its split", _splits),
     "agreement": Check("two annotators agree on a sample", _agreement),

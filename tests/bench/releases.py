@@ -3,9 +3,10 @@
     python -m tests.bench.releases --items 1000000
 
 The log is that of `tests.bench.replay`, copied: a registration, a correction and a decision of
-each item, which with `--boxes` is a box. Tagged are the registrations alone, everything, a rename of every class, and a thousand
-more corrections; then what explains the last is written. Every version is replayed from the log,
-which is the worst there is, unless `--checkpoints` makes them after the rename.
+each item, which with `--boxes` is a box. Tagged are the registrations alone, everything, a rename
+of every class, and a thousand more corrections; then what explains the last is written. Every
+version is replayed from the log, which is the worst there is, unless `--checkpoints` makes them
+after the rename.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def _common(event_id: str, actor: str, i: int) -> dict[str, Any]:
     return {"event_id": whole, "actor": actor, "occurred_at": moment, "contract_version": 1}
 
 
-def about(i: int, *, boxes: bool) -> dict[str, str]:
+def about(i: int, *, boxes: bool) -> dict[str, Any]:
     """The ids of an item and of its record."""
     record = f"image-{i // BOXES:09}" if boxes else f"item-{i:09}"
     return {"item_id": f"{record}#{i % BOXES}" if boxes else record, "record_id": record}

@@ -271,7 +271,6 @@ BOXES = st.sampled_from(
     [
         *[None] * 4,
         *[Geometry("bbox", (0, 0, size, size)) for size in (2, 2, 3)],
-        Geometry("bbox", (-0.0, 0, 2, 2)),
         Geometry("polygon", (0, 0, 0.1, 1e16, 1e-5, 1)),
         Geometry("span", (0, 3)),
     ]

@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from ledger import InvalidRequest, Ledger
+from ledger.contracts.relabel import columns_of
+from ledger.core.events import GeometryType
 from ledger.releases import Releases
+from ledger.releases.candidate import Candidate
 from ledger.releases.checks import CHECKS, total_variation
-from tests.events import item, schema
+from ledger.releases.geometry import Bad, bad_boxes, bad_polygons, bad_spans
+from tests.events import item, proposal, schema, vote
 from tests.releases.stories import registered
 
 PAGE = item("page", None, attributes={"width": 100.0, "height": 50.0}, content="ten chars!")
@@ -48,6 +52,64 @@ BAD = {
     "a span beyond its text": ("spans", drawn("span", 3.0, 11.0), "is [3, 11) of 10 characters"),
     "a span before its text": ("spans", drawn("span", -1.0, 3.0), "is [-1, 3)"),
 }
+
+
+def by_columns(patch: pytest.MonkeyPatch) -> None:
+    """Short logs too."""
+    for module in ("ledger.reading", "ledger.replay", "ledger.contracts.unresolved"):
+        patch.setattr(f"{module}.COLUMNS_FROM", 1)
+
+
+@pytest.mark.parametrize("way", ["columns", "checkpoints"])
+def test_columns_find_what_rows_find(
+    book: Ledger, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replayed, and from checkpoints; whatever the events are folded by."""
+    pytest.importorskip("polars")
+    from tests.lineage.test_evidence import store
+
+    bad = [fields | {"item_id": f"page#{i}"} for i, (_, fields, _) in enumerate(BAD.values())]
+    more = [
+        item("still", "cat", attributes={"width": "wide", "height": 9.0}),
+        item("still#1", "cat", geometry={"type": "bbox", "coordinates": [0.0, 1.0, 99.0, 9.0]}),
+        item("added", None, attributes={"width": 5.0}),
+        proposal("add", "added#1", None, "cat", to_geometry=box(0.0, 0.0, 6.0, 1.0)),
+        vote("add", "added#1"),
+        item("redrawn", None, attributes={"height": 5.0}),
+        item("redrawn#1", "cat", geometry=box(0.0, 0.0, 1.0, 9.0)),
+        item("redrawn#2", "cat", geometry=box(0.0, 0.0, 1.0, 1.0)),
+        *_redrawn("redrawn#1", box(0.0, 0.0, 1.0, 9.0), box(0.0, 0.0, 1.0, 5.0)),
+        *_redrawn("redrawn#2", box(0.0, 0.0, 1.0, 1.0), box(0.0, 0.0, 1.0, -1.0)),
+    ]
+    book.append([schema(1, "cat"), PAGE, *bad, *more])
+    kinds: dict[GeometryType, Any] = {
+        "bbox": bad_boxes,
+        "polygon": bad_polygons,
+        "span": bad_spans,
+    }
+
+    def found() -> dict[str, list[Bad]]:
+        candidate = Candidate.at(book, book.resolve())
+        return {kind: sorted(look(candidate.drawn(kind))) for kind, look in kinds.items()}
+
+    expected = found()
+    names = [each.item_id for each in expected["bbox"]]
+    assert names == ["added#1", *[f"page#{i}" for i in range(4)], "redrawn#2", "still#1"]
+    if way == "checkpoints":
+        store(book)
+    by_columns(monkeypatch)
+    assert columns_of(book.snapshot()) is not None
+    assert found() == expected
+
+
+def _redrawn(item_id: str, old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, Any]]:
+    name = f"redraw {item_id}"
+    made = proposal(name, item_id, "cat", "cat", from_geometry=old, to_geometry=new)
+    return [made, vote(name, item_id)]
+
+
+def box(*coordinates: float) -> dict[str, Any]:
+    return {"type": "bbox", "coordinates": list(coordinates)}
 
 
 @pytest.mark.parametrize(("check", "bad", "said"), BAD.values(), ids=BAD)
