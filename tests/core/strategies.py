@@ -271,8 +271,8 @@ BOXES = st.sampled_from(
     [
         *[None] * 4,
         *[Geometry("bbox", (0, 0, size, size)) for size in (2, 2, 3)],
-        Geometry("polygon", (0, 0, 0.1, 1e16, 1e-5, 1)),
-        Geometry("span", (0, 3)),
+        Geometry("polygon", (0.0, 0.0, 0.1, 1e16, 1e-5, 1.0)),
+        Geometry("span", (0.0, 3.0)),
     ]
 )
 LABELS = st.sampled_from([None, *CLASSES])
