@@ -26,7 +26,7 @@ from ledger.views.contract import Known
 from ledger.views.file import Connection
 from ledger.views.tables import Place
 
-_UNSAFE = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE", "threads = 2")
+_UNSAFE = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE")
 
 
 @contextmanager
@@ -145,12 +145,12 @@ class _Partition:
 
     def take(self, delta: Delta) -> pl.DataFrame:
         """Look at a batch; its corrections, with what became of them as far as it says."""
-        alive = present.live(self._spans)
-        self._new.append(_own(delta.changes.select(present.CHANGED.keys()).filter(alive)))
+        changes = present.alive(delta.changes, self._spans)
+        self._new.append(_own(changes[list(present.CHANGED)]))
         if sum(map(len, self._new)) > len(self._changes):
             self._compact()
-        alive_reviews = delta._replace(reviews=delta.reviews.filter(alive))
-        self._later.append(_own(present.earlier(alive_reviews)))
+        reviews = present.alive(delta.reviews, self._spans)
+        self._later.append(_own(present.earlier(delta._replace(reviews=reviews))))
         return present.stand(delta.corrections, delta.reviews, self._spans)
 
     def items(self) -> pl.DataFrame:

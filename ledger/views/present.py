@@ -38,6 +38,15 @@ _FROM = {"offset": "item_offset", "registered": "offset", "changed": "offset"}
 _BROUGHT = ("attributes", "registered")
 """What is the item's own of the change that made it."""
 _NONE = {name: pl.Series([None], dtype=ITEMS[name]) for name in _BROUGHT}
+_DECIDING = {
+    "partition": "partition",
+    "correction_offset": "correction_offset",
+    "outcome": "status",
+    "actor": "decided_by",
+    "offset": "decided_offset",
+    "timestamp_ms": "decided_ms",
+}
+"""What reviews say of their corrections, and how that is named there."""
 CHANGED: Mapping[str, Any] = {
     name: kind for name, kind in CHANGES.items() if name in {"item_offset", "outcome", *ITEMS}
 }
@@ -99,16 +108,25 @@ def _places(known: Ints, wanted: Ints) -> tuple[Ints, Bools]:
 
 def _picked(frame: pl.DataFrame, at: Ints, found: Bools) -> pl.DataFrame:
     """Rows of a frame by number; rows of nulls where none was found."""
-    index = pl.Series(at, dtype=pl.Int64).zip_with(
-        pl.Series(found), pl.Series([None], dtype=pl.Int64)
-    )
-    return frame.select(pl.all().gather(index))
+    if not len(frame):
+        return frame.clear(len(at))
+    picked = frame[at]
+    if found.all():
+        return picked
+    there = pl.Series(found)
+    none = (pl.Series([None], dtype=kind) for kind in frame.dtypes)
+    return pl.DataFrame([c.zip_with(there, null) for c, null in zip(picked, none, strict=True)])
 
 
 def telling(changes: pl.DataFrame) -> pl.DataFrame:
-    """The changes that `items` still needs: registrations, and the last of each item."""
-    last = changes.select(pl.struct("partition", "item_offset").is_last_distinct()).to_series()
-    return changes.filter(last | (pl.col("outcome") != "applied"))
+    """The changes of one partition that `items` still needs: registrations, and the last of each
+    item.
+    """
+    needed = (changes["outcome"] != "applied").to_numpy()
+    of = changes["item_offset"].to_numpy()
+    order = np.argsort(of, kind="stable")
+    needed[order[_lasts(of[order])]] = True
+    return changes[np.nonzero(needed)[0]]
 
 
 def standing(reviews: pl.DataFrame) -> pl.DataFrame:
@@ -116,18 +134,17 @@ def standing(reviews: pl.DataFrame) -> pl.DataFrame:
     partition, correction_offset, status, and by whom, where and when it was decided (null while it
     is open).
     """
-    said = reviews.filter(pl.col("outcome") != "voted")
-    of = said["correction_offset"].to_numpy()
-    order = np.argsort(of, kind="stable")
-    last = said[order[_lasts(of[order])]]
-    settled = pl.col("outcome") != "escalated"
-    return last.select(
-        "partition",
-        "correction_offset",
-        pl.col("outcome").alias("status"),
-        pl.when(settled).then("actor").alias("decided_by"),
-        pl.when(settled).then("offset").alias("decided_offset"),
-        pl.when(settled).then("timestamp_ms").alias("decided_ms"),
+    of, outcome = reviews["correction_offset"].to_numpy(), reviews["outcome"]
+    rows = np.nonzero((outcome != "voted").to_numpy())[0]
+    rows = rows[np.argsort(of[rows], kind="stable")]
+    # Column by column, as in `items`.
+    last = reviews[list(_DECIDING)][rows[_lasts(of[rows])]]
+    last.columns = list(_DECIDING.values())
+    settled = last["status"] != "escalated"
+    if settled.all():
+        return last
+    return last.with_columns(
+        pl.when(settled).then(name).alias(name) for name in _DECIDING.values() if "decided" in name
     )
 
 
@@ -140,26 +157,38 @@ def earlier(delta: Delta) -> pl.DataFrame:
     """What the reviews of a batch make of corrections from before it, all of it live."""
     if not len(delta.corrections):
         return standing(delta.reviews)
-    first = delta.corrections["offset"][0]
-    return standing(delta.reviews.filter(pl.col("correction_offset") < first))
+    before = (delta.reviews["correction_offset"] < delta.corrections["offset"][0]).to_numpy()
+    return standing(delta.reviews[np.nonzero(before)[0]])
 
 
 def stand(corrections: pl.DataFrame, reviews: pl.DataFrame, spans: Spans) -> pl.DataFrame:
     """Corrections of one partition with what the reviews make of them, where both are live; `void`
     are others.
     """
-    alive = live(spans)
-    found = standing(reviews.filter(alive))
+    found = standing(alive(reviews, spans))
     places = _places(found["correction_offset"].to_numpy(), corrections["offset"].to_numpy())
     whole = corrections.hstack(_picked(found.drop("partition", "correction_offset"), *places))
-    status = pl.when(alive).then(pl.col("status").fill_null("proposed")).otherwise(pl.lit("void"))
-    return whole.with_columns(status)
+    if whole["status"].null_count():
+        whole = whole.with_columns(pl.col("status").fill_null("proposed"))
+    if len(alive(whole, spans)) < len(whole):
+        status = pl.when(live(spans)).then("status").otherwise(pl.lit("void"))
+        whole = whole.with_columns(status=status)
+    return whole
 
 
 def opened(corrections: pl.DataFrame) -> pl.DataFrame:
     """Corrections that nobody has decided on."""
     proposed = pl.Series("status", ["proposed"]).new_from_index(0, len(corrections))
     return corrections.hstack([proposed])
+
+
+def alive(frame: pl.DataFrame, spans: Spans) -> pl.DataFrame:
+    """The rows whose offsets are in the spans; the rows of a batch are most often all in one."""
+    if len(frame):
+        first, last = frame["offset"][0], frame["offset"][-1]
+        if not any(start <= first and last < stop for start, stop in spans):
+            return frame.filter(live(spans))
+    return frame
 
 
 def live(spans: Spans) -> pl.Expr:
