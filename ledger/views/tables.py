@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import polars as pl
@@ -48,7 +49,8 @@ _DECIDE = """UPDATE corrections SET status = ?1, decided_by = iif(?1 = 'escalate
     decided = iif(?1 = 'escalated', NULL, {first} + ?3),
     decided_ms = iif(?1 = 'escalated', NULL, ?4) WHERE id = {first} + ?5 AND ?1 <> 'voted'"""
 
-
+_SAME_FROM = 1_000
+_WRITTEN_MAX = 100
 ALL = [(0, present.FOREVER)]
 
 
@@ -199,10 +201,38 @@ def insert(
         return
     if "coordinates" in names:
         frame = present.as_text(frame)
+    same = _same(frame, names)
+    bound = [name for name in names if name not in same]
     first = partition * schema.PARTITION
     columns = ", ".join(_IDS.get(name, name) for name in names)
-    values = ", ".join(f"{first} + ?" if name in _IDS else "?" for name in names)
-    connection.many(f"INSERT INTO {table} ({columns}) VALUES ({values}) {more}", frame[names])
+    cells = ((f"{first} + " if name in _IDS else "") + same.get(name, "?") for name in names)
+    values = ", ".join(cells)
+    connection.many(f"INSERT INTO {table} ({columns}) VALUES ({values}) {more}", frame[bound])
+
+
+def _same(frame: pl.DataFrame, names: Iterable[str]) -> dict[str, str]:
+    """As SQL, what columns say that say the same in every row: it is not bound for each, for time.
+    Of few rows none is: to look takes longer.
+    """
+    if len(frame) < _SAME_FROM:
+        return {}
+    found: dict[str, str] = {}
+    for name in names:
+        column = frame[name]
+        value = column[0]
+        if value is None or value != column[-1] or column.null_count():
+            continue
+        written = _written(value)
+        if written is not None and not (column != value).any():
+            found[name] = written
+    return found
+
+
+def _written(value: object) -> str | None:
+    """A value as SQL; None where that would be long, or is not exact."""
+    if isinstance(value, str) and len(value) <= _WRITTEN_MAX and "\0" not in value:
+        return "'" + value.replace("'", "''") + "'"
+    return str(value) if isinstance(value, int) else None
 
 
 def settle(connection: Connection, partition: int, standing: pl.DataFrame) -> None:
