@@ -9,7 +9,7 @@ arrays changes nothing for the rest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -67,6 +67,18 @@ class Judged(NamedTuple):
     """The others, but for those refused before their record was looked at."""
 
 
+class Named(NamedTuple):
+    """A batch of live events whose names are codes; nothing is folded yet."""
+
+    frame: Frame
+    rows: Rows
+    """Those that may be folded as columns."""
+    events: Mapping[int, object]
+    """The odd ones, decoded, by row of the frame."""
+    outcomes: NDArray[np.uint8]
+    """Of the others, which are refused whatever is known; 0 elsewhere."""
+
+
 class ColumnarPartition:
     """The state of one label partition after a prefix of it.
 
@@ -75,13 +87,21 @@ class ColumnarPartition:
         partition: this partition's number.
         partitions: how many label partitions there are.
         codec: reads the rows that are folded one by one.
+        beside: another state of the partition, which names what this one folds.
     """
 
-    def __init__(self, contracts: Contracts, partition: int, partitions: int, codec: Codec) -> None:
+    def __init__(
+        self,
+        contracts: Contracts,
+        partition: int,
+        partitions: int,
+        codec: Codec,
+        beside: ColumnarPartition | None = None,
+    ) -> None:
         self._reference = PartitionFold(contracts, partition, partitions)
         self._asleep: tuple[Dormant, Fetch] | None = None
-        self.names = Names()
-        self.tables = Tables(contracts, partition)
+        self.names = beside.names if beside else Names()
+        self.tables = beside.tables if beside else Tables(contracts, partition)
         self.columns = Columns(self.names, self.tables)
         self.fast_rows = 0
         """How many events were folded as columns."""
@@ -125,9 +145,18 @@ class ColumnarPartition:
 
     def judge(self, frame: Frame) -> Judged:
         """As `apply`, with all that is needed to say what changed; see `ledger.columnar.delta`."""
+        return self.fold(self.named(frame))
+
+    def named(self, frame: Frame) -> Named:
+        """The first part of `judge`: names become codes."""
         outcomes = np.zeros(len(frame), np.uint8)
         kind, rows = self._naming.rows(frame, self.tables, outcomes)
         events = {row: self._codec.decode(frame.values[row]) for row in _rows(kind == ODD)}
+        return Named(frame, rows, events, outcomes)
+
+    def fold(self, batch: Named) -> Judged:
+        """The second part of `judge`."""
+        frame, rows, events, outcomes = batch
         marked = self._records_of(events, frame)
         columns, things = self.columns, self.columns.things
         referred = things.complex[rows.record]
@@ -143,7 +172,7 @@ class ColumnarPartition:
 
         left = ~marked[rows.record]
         complex_rows += rows.at[~left].tolist()
-        self._make_complex(np.nonzero(marked)[0])
+        self.make_complex(np.nonzero(marked)[0])
         rows = rows.where(left)
         splits = self._commit(rows, marked, outcomes)
         review.commit(columns, verdicts, ~marked[verdicts.votes.record])
@@ -159,9 +188,12 @@ class ColumnarPartition:
 
     def void(self, frame: Frame) -> NDArray[np.uint8]:
         """Note a batch of a void range."""
+        return self.note(frame, dict(enumerate(map(self._codec.decode, frame.values))))
+
+    def note(self, frame: Frame, events: Mapping[int, object]) -> NDArray[np.uint8]:
+        """Note some rows of a void range, decoded."""
         outcomes = np.zeros(len(frame), np.uint8)
-        events = {row: self._codec.decode(value) for row, value in enumerate(frame.values)}
-        self._make_complex(np.nonzero(self._records_of(events, frame))[0])
+        self.make_complex(np.nonzero(self._records_of(events, frame))[0])
         for row, event in events.items():
             outcome = Outcome.UNDECODABLE
             if isinstance(event, LabelEvent):
@@ -190,13 +222,19 @@ class ColumnarPartition:
             for row, event in events.items()
             if isinstance(event, LabelEvent) and event.record_id.encode() == frame.keys[row]
         }
-        codes = self.names.things.of_series(pl.Series(list(found), dtype=pl.String))
-        self.columns.things.grow(self.names.things.size)
+        codes = self.codes(found)
         marked = np.zeros(self.columns.things.capacity, np.bool_)
         marked[codes] = True
         return marked
 
-    def _make_complex(self, records: Ints) -> None:
+    def codes(self, things: Iterable[str]) -> Ints:
+        """The codes of some records or items by their ids, new ones where they have none."""
+        codes = self.names.things.of_series(pl.Series(list(things), dtype=pl.String))
+        self.columns.things.grow(self.names.things.size)
+        return codes
+
+    def make_complex(self, records: Ints) -> None:
+        """Leave some records to the reference fold from now on."""
         self._wake(records)
         fresh = records[~self.columns.things.complex[records]]
         if len(fresh):

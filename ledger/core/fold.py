@@ -126,7 +126,7 @@ class PartitionFold:
 
     def apply(self, offset: int, key: bytes | None, event: LabelEvent) -> Outcome:
         """Fold one live event; offsets ascend over calls of `apply` and `void`."""
-        if self._misplaced(key, event):
+        if self.misplaced(key, event):
             return Outcome.MISPLACED
         if not self.contracts.admits(event.contract_version, self.partition, offset):
             return Outcome.UNKNOWN_CONTRACT
@@ -139,14 +139,14 @@ class PartitionFold:
 
     def void(self, key: bytes | None, event: LabelEvent) -> Outcome:
         """Note one event of a void range: its id, and the correction id that it keeps taken."""
-        if not self._misplaced(key, event):
+        if not self.misplaced(key, event):
             record = self.records.setdefault(event.record_id, Record())
             record.void_event_ids.add(event.event_id)
             if isinstance(event, CorrectionProposed):
                 record.void_corrections.setdefault(event.correction_id, event)
         return Outcome.VOID
 
-    def _misplaced(self, key: bytes | None, event: LabelEvent) -> bool:
+    def misplaced(self, key: bytes | None, event: LabelEvent) -> bool:
         """The key is not the record id, or the partition not the key's."""
         record_key = event.record_id.encode()
         return key != record_key or partition_of(record_key, self.partitions) != self.partition

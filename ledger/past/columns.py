@@ -1,81 +1,79 @@
 """The same answers for a long log, found by columns: see `whatif`.
 
-One pass finds the events that are left out, a second one folds the records that they are about,
-twice: with them, and without.
+Where few events are left out, a first pass finds the records that they are about, and a second one
+folds only those. Else one pass folds everything. Either way a record is folded once up to the first
+event that is left out of it, and twice from there on: see `ledger.columnar.fork`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
-from ledger.columnar.fold import ColumnarPartition
+from ledger.columnar.fork import Fork
 from ledger.columnar.frame import DECIDED, ODD, PROPOSED, Frame, Reader
-from ledger.columnar.replay import ROWS, ColumnarState, ahead, replay, whole
+from ledger.columnar.replay import ROWS, ColumnarState, ahead, batches, replay, whole
 from ledger.columnar.state import CODE, NO_RECORD
-from ledger.columnar.strings import Bools, Ints, series
+from ledger.columnar.strings import Bools, series
 from ledger.core.events import ReviewDecided
 from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
 from ledger.core.position import Position
-from ledger.dataset import Dataset, Entry
+from ledger.dataset import Dataset
 from ledger.logs.base import Batch, Topic
 from ledger.past.selection import Chosen
-from ledger.past.whatif import WhatIf
-from ledger.replay import fold_governance
+from ledger.past.whatif import WhatIf, with_open
+from ledger.replay import State, fold_governance
 
-_SEVERAL = -1
 _OPEN = (CODE[Outcome.PROPOSED], CODE[Outcome.ESCALATED])
+FEW_MAX = 0.04
+"""Up to this share of the events is it cheaper to look first which records they are about."""
+_SAMPLES, _SAMPLE = 4, 250
 
 
-def open_records(dataset: Dataset, position: Position) -> Iterator[str]:
-    """The ids of the records that have an open correction at a closed position."""
-    for partition in replay(dataset, position).partitions:
+def opened(dataset: Dataset, position: Position) -> State:
+    """The state at a closed position, of those records only that have an open correction; without
+    texts.
+    """
+    found = replay(dataset, position)
+    state = found.simple()
+    for partition, fold in zip(found.partitions, state.partitions, strict=True):
         known = partition.columns.corrections
         waiting = (known.record != NO_RECORD) & np.isin(known.status, _OPEN)
         codes = np.unique(known.record[waiting]).astype(np.int64)
-        yield from partition.names.things.of(codes)
-        for record_id, record in partition.reference.records.items():
-            if any(correction.open for correction in record.corrections.values()):
-                yield record_id
+        fold.records = with_open(fold.records) | partition.columns.records(codes, {})
+    return state
 
 
 def what_if(dataset: Dataset, position: Position, chosen: Sequence[Chosen]) -> WhatIf:
     """The difference that it would make if the chosen events had never been appended."""
     governance = fold_governance(dataset, position.governance)
     asked = _Asked(dataset, governance, chosen, Reader(dataset.codec))
-    worlds: tuple[list[ColumnarPartition], list[ColumnarPartition]] = [], []
-    passed_over, records = 0, set[bytes | None]()
+    few = asked.share(position) <= FEW_MAX
+    passed_over, forks = 0, list[Fork]()
     for partition, stop in enumerate(position.labels):
-        found = asked.passed_over(partition, stop)
-        passed_over += found.total()
-        records |= found.keys()
-        for world in worlds:
-            world.append(
-                ColumnarPartition(
-                    governance.contracts, partition, dataset.partitions, dataset.codec
-                )
-            )
-        pieces = list(asked.pieces(partition, stop, frozenset(found)))
-        for piece, without in zip(pieces, _idle_votes(pieces), strict=True):
-            _fold(worlds[0][-1], piece.frame, live=piece.live)
-            _fold(worlds[1][-1], asked.less(piece, without), live=piece.live)
+        fork = Fork(governance.contracts, partition, dataset.partitions, dataset.codec)
+        found = asked.chosen_few(partition, stop) if few else asked.everything(partition, stop)
+        passed_over += sum(asked.fold(fork, batch, live) for batch, live in found)
+        fork.narrow()
+        forks.append(fork)
     before, after = (
-        ColumnarState(dataset, position, governance, folds).snapshot() for folds in worlds
+        ColumnarState(dataset, position, governance, folds).snapshot()
+        for folds in ([fork.whole for fork in forks], [fork.less for fork in forks])
     )
-    return WhatIf(position, passed_over, len(records), before.diff(after))
+    return WhatIf(position, passed_over, _records(forks), before.diff(after))
 
 
-class _Piece(NamedTuple):
-    """Messages of chosen records: whether they are live, and which of them are left out."""
-
-    batch: Batch
-    frame: Frame
-    live: bool
-    gone: Bools
+def _records(forks: Sequence[Fork]) -> int:
+    """How many records the events left out are about, by their keys."""
+    strays = set[bytes | None]().union(*(fork.strays for fork in forks))
+    if strays:  # such a key may be that of a record which others are about
+        names = (fork.whole.names.things.of(fork.touched).to_list() for fork in forks)
+        return len(strays.union(each.encode() for some in names for each in some))
+    return sum(len(fork.touched) for fork in forks)
 
 
 class _Asked(NamedTuple):
@@ -86,13 +84,60 @@ class _Asked(NamedTuple):
     chosen: Sequence[Chosen]
     reader: Reader
 
-    def passed_over(self, partition: int, stop: int) -> Counter[bytes | None]:
-        """How many messages of each key are left out."""
-        found: Counter[bytes | None] = Counter()
+    def share(self, position: Position) -> float:
+        """About which share of the events is left out, by a sample."""
+        count, found = 0, 0
+        for partition, stop in enumerate(position.labels):
+            starts = [stop * number // _SAMPLES for number in range(_SAMPLES)]
+            parts = (
+                self.dataset.log.read(Topic.LABELS, partition, start, min(start + _SAMPLE, stop))
+                for start in starts
+            )
+            for batch in whole(chain.from_iterable(parts), ROWS):
+                count += len(batch)
+                found += int(np.count_nonzero(self.left_out(batch, self.frame(batch))))
+        return found / max(count, 1)
+
+    def fold(self, fork: Fork, batch: Batch, live: bool) -> int:
+        """Fold a batch; how many of its events are left out."""
+        frame = self.frame(batch)
+        if live:
+            named = fork.whole.named(frame)
+            gone = self.left_out(batch, frame, named.events)
+            fork.apply(named, gone)
+        else:
+            events = dict(enumerate(map(self.dataset.codec.decode, frame.values)))
+            gone = self.left_out(batch, frame, events)
+            fork.void(frame, events, gone)
+        return int(np.count_nonzero(gone))
+
+    def everything(self, partition: int, stop: int) -> Iterator[tuple[Batch, bool]]:
+        """The messages below an offset, and whether they are live."""
+        found = (
+            (batch, span.live)
+            for span in self.governance.spans(partition, stop)
+            for batch in batches(self.dataset, partition, span.start, span.stop, timed=False)
+        )
+        return found if self.dataset.log.prefetches else ahead(found)
+
+    def chosen_few(self, partition: int, stop: int) -> Iterator[tuple[Batch, bool]]:
+        """Likewise, but only those whose keys are the keys of events that are left out."""
+        keys = self.keys(partition, stop)
+        for span in self.governance.spans(partition, stop) if keys else ():
+            parts = (
+                batch.rows([row for row, key in enumerate(batch.keys) if key in keys])
+                for batch in self.dataset.log.read(Topic.LABELS, partition, span.start, span.stop)
+            )
+            for batch in whole((part for part in parts if len(part)), ROWS):
+                yield batch, span.live
+
+    def keys(self, partition: int, stop: int) -> frozenset[bytes | None]:
+        """The keys of the events that are left out."""
+        found = set[bytes | None]()
         for batch in ahead(whole(self.likely(partition, stop), ROWS)):
             rows = np.nonzero(self.left_out(batch, self.frame(batch)))[0].tolist()
             found.update(batch.keys[row] for row in rows)
-        return found
+        return frozenset(found)
 
     def likely(self, partition: int, stop: int) -> Iterator[Batch]:
         """The messages that hold the bytes which one of the selections asks for: only those are
@@ -113,78 +158,32 @@ class _Asked(NamedTuple):
         """The batch as columns."""
         return self.reader.frame(batch.offsets, batch.keys, batch.values)
 
-    def pieces(self, partition: int, stop: int, keys: frozenset[bytes | None]) -> Iterator[_Piece]:
-        """The messages with these keys."""
-        for span in self.governance.spans(partition, stop) if keys else ():
-            parts = (
-                batch.rows([row for row, key in enumerate(batch.keys) if key in keys])
-                for batch in self.dataset.log.read(Topic.LABELS, partition, span.start, span.stop)
-            )
-            for batch in whole((part for part in parts if len(part)), ROWS):
-                frame = self.frame(batch)
-                yield _Piece(batch, frame, span.live, self.left_out(batch, frame))
-
-    def less(self, piece: _Piece, without: Bools) -> Frame:
-        """A piece's frame without some rows."""
-        if not without.any():
-            return piece.frame
-        return self.frame(piece.batch.rows(np.nonzero(~without)[0].tolist()))
-
-    def left_out(self, batch: Batch, frame: Frame) -> Bools:
-        """Which messages of a batch are left out."""
+    def left_out(
+        self, batch: Batch, frame: Frame, decoded: Mapping[int, object] | None = None
+    ) -> Bools:
+        """Which messages of a batch are left out; `decoded` are the odd ones, and maybe others."""
         found = np.zeros(len(frame), np.bool_)
+        everywhere = np.arange(len(frame))
+        fields = {
+            name: frame.field(name, everywhere) for each in self.chosen for name in each.fields
+        }
         for each in self.chosen:
-            since = 0 if each.since is None else each.since.labels[batch.partition]
-            until = 2**62 if each.until is None else each.until.labels[batch.partition]
             kind = DECIDED if each.event_type is ReviewDecided else PROPOSED
-            inside = (frame.offsets >= since) & (frame.offsets < until)
-            rows = np.nonzero(inside & (frame.kind == kind))[0]
+            rows = np.nonzero(frame.kind == kind)[0]
             for name, value in each.fields.items():
-                starts, lengths = frame.field(name, rows)
-                same = lengths == len(value.encode())
-                rows, starts, lengths = rows[same], starts[same], lengths[same]
-                rows = rows[(series(frame.data, starts, lengths) == value).to_numpy()]
+                starts, lengths = fields[name]
+                rows = rows[lengths[rows] == len(value.encode())]
+                rows = rows[(series(frame.data, starts[rows], lengths[rows]) == value).to_numpy()]
+            if each.since is not None:
+                rows = rows[frame.offsets[rows] >= each.since.labels[batch.partition]]
+            if each.until is not None:
+                rows = rows[frame.offsets[rows] < each.until.labels[batch.partition]]
             found[rows] = True
         for row in np.nonzero(frame.kind == ODD)[0].tolist():
-            place = (batch.topic, batch.partition, batch.offsets[row], batch.timestamps_ms[row])
-            entry = Entry(*place, batch.keys[row], self.dataset.codec.decode(batch.values[row]))
-            found[row] = any(each.holds(entry) for each in self.chosen)
+            if decoded is None:
+                event = self.dataset.codec.decode(batch.values[row])
+            else:
+                event = decoded[row]
+            offset = batch.offsets[row]
+            found[row] = any(each.takes(batch.partition, offset, event) for each in self.chosen)
         return found
-
-
-def _idle_votes(pieces: Sequence[_Piece]) -> list[Bools]:
-    """What is left out of each piece, and the votes that have nothing left to vote on.
-
-    Such a vote changes nothing but the contract that its record is judged under, and not even
-    that where all the record's events name the same one. Others stay: they are refused.
-    """
-    versions: dict[bytes | None, int] = {}
-    proposed, kept = set[tuple[bytes | None, str]](), set[tuple[bytes | None, str]]()
-    for batch, frame, _, gone in pieces:
-        said = np.where(frame.kind == ODD, _SEVERAL, frame.version)
-        for key, version in zip(batch.keys, said.tolist(), strict=True):
-            if versions.setdefault(key, version) != version:
-                versions[key] = _SEVERAL
-        for rows, names in ((gone, proposed), (~gone, kept)):
-            names.update(_corrections(batch, frame, np.nonzero(rows & (frame.kind == PROPOSED))[0]))
-    idle = {each for each in proposed - kept if versions[each[0]] != _SEVERAL}
-    without: list[Bools] = []
-    for batch, frame, live, gone in pieces:
-        votes = np.nonzero(~gone & (frame.kind == DECIDED))[0] if live else np.empty(0, np.int64)
-        on = [each in idle for each in _corrections(batch, frame, votes)]
-        made = gone.copy()
-        made[votes[np.array(on, np.bool_)]] = True
-        without.append(made)
-    return without
-
-
-def _corrections(batch: Batch, frame: Frame, rows: Ints) -> Iterator[tuple[bytes | None, str]]:
-    """The key and the correction id of each row."""
-    names: list[str] = series(frame.data, *frame.field("correction_id", rows)).to_list()
-    places: list[int] = rows.tolist()
-    return zip((batch.keys[place] for place in places), names, strict=True)
-
-
-def _fold(fold: ColumnarPartition, frame: Frame, *, live: bool) -> None:
-    if len(frame):
-        _ = fold.apply(frame) if live else fold.void(frame)

@@ -115,10 +115,13 @@ class Chosen:
 
     def holds(self, entry: Entry) -> bool:
         """Whether this event is one of them."""
-        event = entry.event
+        return self.takes(entry.partition, entry.offset, entry.event)
+
+    def takes(self, partition: int, offset: int, event: object) -> bool:
+        """As `holds`, for what stands at a place."""
         return (
             isinstance(event, self.event_type)
-            and self._in_window(entry.partition, entry.offset)
+            and self._in_window(partition, offset)
             and all(getattr(event, name) == value for name, value in self.fields.items())
         )
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ledger.core.fold import Record
 from ledger.core.outcome import Outcome
 from ledger.core.position import Position
 from ledger.dataset import Dataset
 from ledger.past.selection import Chosen, any_holds
 from ledger.past.stories import stories
-from ledger.replay import COLUMNS_FROM, replay
+from ledger.replay import COLUMNS_FROM, State, replay
 from ledger.snapshot import Change, Difference
 from ledger.tally import tally
 
@@ -87,34 +88,46 @@ class Preview:
 
 
 def preview(dataset: Dataset, position: Position) -> Preview:
-    """Every open correction taken as accepted, in the order in which they were proposed."""
-    changes: list[Change] = []
+    """Every open correction taken as accepted, in the order in which they were proposed.
+
+    A long log is folded as columns where the extra `frames` is installed; what differs then comes
+    without content.
+    """
+    state = opened(dataset, position)
+    before = state.snapshot()
     outcomes: Counter[Outcome] = Counter()
-    keys = (record_id.encode() for record_id in open_records(dataset, position))
-    for story in stories(dataset, position, keys):
-        now, then = story.told(), story.told()
-        for correction in then.record.corrections.values():  # in the order of their proposals
-            if correction.open:
-                stop = position.labels[story.partition]
-                outcomes[then.fold.settle(stop, then.record, correction.proposal)] += 1
-        changes += now.changes(then)
+    for fold in state.partitions:
+        stop = position.labels[fold.partition]
+        for record in fold.records.values():
+            for correction in sorted(record.corrections.values(), key=lambda each: each.offset):
+                if correction.open:
+                    outcomes[fold.settle(stop, record, correction.proposal)] += 1
     applied, stale = outcomes[Outcome.APPLIED], outcomes[Outcome.STALE]
-    return Preview(position, applied, stale, _sorted(changes))
+    return Preview(position, applied, stale, before.diff(state.snapshot()))
 
 
-def open_records(dataset: Dataset, position: Position) -> Iterator[str]:
-    """The ids of the records that have an open correction at a closed position."""
+def opened(dataset: Dataset, position: Position) -> State:
+    """The state at a closed position, of those records only that have an open correction."""
     if sum(position.labels) >= COLUMNS_FROM:
         try:
-            from ledger.past.columns import open_records as by_columns
+            from ledger.past.columns import opened as by_columns
         except ImportError:
             pass
         else:
-            yield from by_columns(dataset, position)
-            return
-    for record_id, record in replay(dataset, position).records():
-        if any(correction.open for correction in record.corrections.values()):
-            yield record_id
+            return by_columns(dataset, position)
+    state = replay(dataset, position)
+    for fold in state.partitions:
+        fold.records = with_open(fold.records)
+    return state
+
+
+def with_open(records: Mapping[str, Record]) -> dict[str, Record]:
+    """Those of some records that have an open correction."""
+    return {
+        name: record
+        for name, record in records.items()
+        if any(correction.open for correction in record.corrections.values())
+    }
 
 
 def _sorted(changes: Iterable[Change]) -> Difference:
