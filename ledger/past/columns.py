@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 
 from ledger.columnar.fork import Fork
 from ledger.columnar.frame import DECIDED, ODD, PROPOSED, Frame, Reader
 from ledger.columnar.replay import ROWS, ColumnarState, ahead, batches, replay, whole
 from ledger.columnar.state import CODE, NO_RECORD
-from ledger.columnar.strings import Bools, series
+from ledger.columnar.strings import Bools, Interner, Ints
 from ledger.core.events import ReviewDecided
 from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
@@ -51,7 +51,7 @@ def opened(dataset: Dataset, position: Position) -> State:
 def what_if(dataset: Dataset, position: Position, chosen: Sequence[Chosen]) -> WhatIf:
     """The difference that it would make if the chosen events had never been appended."""
     governance = fold_governance(dataset, position.governance)
-    asked = _Asked(dataset, governance, chosen, Reader(dataset.codec))
+    asked = _Asked(dataset, governance, chosen)
     few = asked.share(position) <= FEW_MAX
     passed_over, forks = 0, list[Fork]()
     for partition, stop in enumerate(position.labels):
@@ -76,13 +76,19 @@ def _records(forks: Sequence[Fork]) -> int:
     return sum(len(fork.touched) for fork in forks)
 
 
-class _Asked(NamedTuple):
+class _Asked:
     """Which events are left out, of what."""
 
-    dataset: Dataset
-    governance: Governance
-    chosen: Sequence[Chosen]
-    reader: Reader
+    def __init__(self, dataset: Dataset, governance: Governance, chosen: Sequence[Chosen]) -> None:
+        self.dataset, self.governance, self.chosen = dataset, governance, chosen
+        self.reader = Reader(dataset.codec)
+        self.fields = {name for each in chosen for name in each.fields}
+        self.strings = Interner()
+        self.codes: Mapping[str, int] = {
+            value: int(self.strings.of_series(pl.Series([value]))[0])
+            for each in chosen
+            for value in each.fields.values()
+        }
 
     def share(self, position: Position) -> float:
         """About which share of the events is left out, by a sample."""
@@ -163,22 +169,16 @@ class _Asked(NamedTuple):
     ) -> Bools:
         """Which messages of a batch are left out; `decoded` are the odd ones, and maybe others."""
         found = np.zeros(len(frame), np.bool_)
-        everywhere = np.arange(len(frame))
-        fields = {
-            name: frame.field(name, everywhere) for each in self.chosen for name in each.fields
-        }
+        said = {name: self.said(frame, name) for name in self.fields}
         for each in self.chosen:
-            kind = DECIDED if each.event_type is ReviewDecided else PROPOSED
-            rows = np.nonzero(frame.kind == kind)[0]
+            asked = frame.kind == (DECIDED if each.event_type is ReviewDecided else PROPOSED)
             for name, value in each.fields.items():
-                starts, lengths = fields[name]
-                rows = rows[lengths[rows] == len(value.encode())]
-                rows = rows[(series(frame.data, starts[rows], lengths[rows]) == value).to_numpy()]
+                asked &= said[name] == self.codes[value]
             if each.since is not None:
-                rows = rows[frame.offsets[rows] >= each.since.labels[batch.partition]]
+                asked &= frame.offsets >= each.since.labels[batch.partition]
             if each.until is not None:
-                rows = rows[frame.offsets[rows] < each.until.labels[batch.partition]]
-            found[rows] = True
+                asked &= frame.offsets < each.until.labels[batch.partition]
+            found |= asked
         for row in np.nonzero(frame.kind == ODD)[0].tolist():
             if decoded is None:
                 event = self.dataset.codec.decode(batch.values[row])
@@ -187,3 +187,12 @@ class _Asked(NamedTuple):
             offset = batch.offsets[row]
             found[row] = any(each.takes(batch.partition, offset, event) for each in self.chosen)
         return found
+
+    def said(self, frame: Frame, name: str) -> Ints:
+        """What each event says in a field, as a code; -1 where it says nothing."""
+        codes = np.full(len(frame), -1, np.int64)
+        rows = np.nonzero((frame.kind == DECIDED) | (frame.kind == PROPOSED))[0]
+        starts, lengths = frame.field(name, rows)
+        there = lengths >= 0
+        codes[rows[there]] = self.strings.codes(frame.data, starts[there], lengths[there])
+        return codes
