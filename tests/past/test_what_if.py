@@ -154,12 +154,44 @@ def later_votes() -> History:
     return history
 
 
+def earlier_votes() -> History:
+    """A vote for Eve is the first to say that two must approve; Ann's was accepted before."""
+    history = History.of_classes("cat", "dog", partitions=2)
+    history.item("r", "cat")
+    proposal = history.propose("r", "cat", "dog", by="eve")
+    history.correct("r", "cat", "dog")
+    history.policy(approvals=2)
+    history.vote(proposal)
+    return history
+
+
+def taken_ids() -> History:
+    """An id is Ann's correction of one record, and of another; Eve corrects both."""
+    history = History.of_classes("cat", "dog", partitions=1)
+    for name in ("r", "s"):
+        history.item(name, "cat")
+    history.propose("s", "cat", "dog", by="eve")
+    one = history.propose("r", "cat", "dog", correction_id="c")
+    other = history.propose("s", "cat", "dog", correction_id="c")
+    history.propose("r", "cat", "dog", by="eve")
+    history.vote(one)
+    history.vote(other)
+    return history
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
-    [(void_ids, {"r": "dog"}), (shared_ids, {"r": "dog"}), (later_votes, {"r": "cat"})],
+    [
+        (void_ids, {"r": "dog"}),
+        (shared_ids, {"r": "dog"}),
+        (later_votes, {"r": "cat"}),
+        (earlier_votes, {"r": "dog"}),
+        (taken_ids, {"r": "dog", "s": "dog"}),
+    ],
 )
+@pytest.mark.parametrize("rows", [1, 20])
 def test_what_an_event_does_beside_its_correction(
-    make: Callable[[], History], expected: dict[str, str], tmp_path: Path
+    make: Callable[[], History], expected: dict[str, str], rows: int, tmp_path: Path
 ) -> None:
     """Ids that it keeps taken, and the contract that votes on it bring; by both ways of folding."""
     history = make()
@@ -168,7 +200,7 @@ def test_what_an_event_does_beside_its_correction(
     chosen = [Chosen(CorrectionProposed, {"actor": "eve"}, None, None)]
     for found in (
         what_if(dataset, history.head(), chosen).difference,
-        *(by_columns(dataset, history.head(), chosen, few, 1).difference for few in WAYS),
+        *(by_columns(dataset, history.head(), chosen, few, rows).difference for few in WAYS),
     ):
         changed = {each.item_id: each.after and each.after.label for each in found}
         assert now | changed == expected
