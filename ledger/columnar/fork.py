@@ -39,6 +39,8 @@ class Fork:
         """As it is."""
         self.less = ColumnarPartition(contracts, partition, partitions, codec, self.whole)
         """As it would be, of the records that are touched."""
+        # One list of geometries, so that their numbers may be copied.
+        self.less.columns.shapes = self.whole.columns.shapes
         self.strays = set[bytes | None]()
         """The keys of events left out that are about no record here: nothing differs for them."""
         self._touched = np.zeros(1, np.bool_)  # by the code of the record
@@ -79,7 +81,8 @@ class Fork:
         items = np.nonzero(whole.exists)[0]
         records = whole.record[items]
         same = less.exists[items] & (whole.label[items] == less.label[items])
-        same &= whole.version[items] == less.version[items]
+        for name in ("version", "shape", "attributes"):
+            same &= getattr(whole, name)[items] == getattr(less, name)[items]
         same &= whole.split[records] == less.split[records]
         same |= ~self._touched[records]
         whole.exists[items[same]] = less.exists[items[same]] = False

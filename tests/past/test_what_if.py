@@ -14,7 +14,7 @@ pytest.importorskip("polars")
 pytest.importorskip("pyarrow")
 
 from ledger.columnar import replay as columnar_replay
-from ledger.core.events import CorrectionProposed, ReviewDecided
+from ledger.core.events import CorrectionProposed, Geometry, ReviewDecided
 from ledger.core.outcome import Outcome
 from ledger.core.position import Position
 from ledger.dataset import Dataset
@@ -179,6 +179,20 @@ def taken_ids() -> History:
     return history
 
 
+def boxes() -> History:
+    """Eve and Ann correct boxes, one of which comes later; then their class is split by area."""
+    history = History.of_classes("cat", "dog", partitions=1)
+    for number in range(3):
+        history.item(f"other{number}", "dog", Geometry("bbox", (0, 0, number + 1, 2)))
+    history.item("r", "cat", Geometry("bbox", (0, 0, 10, 10)))
+    history.correct("r", "cat", "dog", by="eve")
+    history.item("r#1", "cat", Geometry("bbox", (0, 0, 5, 5)))
+    history.item("r#2", "dog", Geometry("bbox", (1, 1, 20, 5)))
+    history.correct("r#2", "dog", "cat")
+    history.schema(split={"cat": {"small": "area < 50", "large": "area >= 50"}})
+    return history
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
@@ -187,6 +201,11 @@ def taken_ids() -> History:
         (later_votes, {"r": "cat"}),
         (earlier_votes, {"r": "dog"}),
         (taken_ids, {"r": "dog", "s": "dog"}),
+        (
+            boxes,
+            {"other0": "dog", "other1": "dog", "other2": "dog"}
+            | {"r": "large", "r#1": "small", "r#2": "large"},
+        ),
     ],
 )
 @pytest.mark.parametrize("rows", [1, 20])
