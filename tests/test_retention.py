@@ -24,12 +24,21 @@ from ledger import Ledger
 from ledger.checkpoints.files import open_files
 from ledger.checkpoints.store import Store, origin_of
 from ledger.checkpoints.writer import CheckpointWriter
+from ledger.contracts import Contracting
 from ledger.core.events import CorrectionProposed, ReviewDecided
 from ledger.core.outcome import Outcome
 from ledger.core.partitioner import partition_of
 from ledger.dataset import Dataset, Entry
 from ledger.errors import CorruptLog, InvalidRequest
+from ledger.gating import Gate
+from ledger.lineage import Lineage
 from ledger.logs.base import Topic
+from ledger.past import Past
+from ledger.past.selection import Selection
+from ledger.receipts import receipt
+from ledger.releases import Releases
+from ledger.remap import compare
+from ledger.service_levels import moment
 from ledger.verifying import stood_in, verify_kept
 from ledger.wiring import checkpoints_url
 from tests.consumers.keeping import end, kept
@@ -236,4 +245,48 @@ def test_views_and_checkpoints_go_on(
     book.append([item(f"w{i}", "cat") for i in range(5)])
     after = kept(book.dataset, tmp_path / "left.db")
     assert kept(book.dataset, tmp_path / "whole.db") == after
+    book.close()
+
+
+QUESTIONS: dict[str, Callable[[Ledger], Any]] = {
+    "what-if": lambda book: list(Past(book).what_if(Selection(author="bob")).difference),
+    "preview": lambda book: list(Past(book).preview().difference),
+    "undo": lambda book: Past(book).undo_plan(Selection(author="bob")).undone,
+    "rollback": lambda book: Past(book).rollback_preview("v2"),
+    "blast": lambda book: Lineage(book).blast_of_item("r1").as_dict(),
+    "retrain": lambda book: Lineage(book).retraining("m1").as_dict(),
+    "changes": lambda book: list(Lineage(book).changes("m1").items()),
+    "quality": lambda book: Lineage(book).quality("m1"),
+    "gate": lambda book: Gate(book).judge("v2").as_dict(),
+    "facts": lambda book: Releases(book).facts("v2"),
+    "check": lambda book: Releases(book).check(),
+    "changelog": lambda book: Releases(book).changelog(),
+    "remap": lambda book: compare(book, "v1", "v2").verdict,
+    "unresolved": lambda book: Contracting(book).unresolved(),
+    "receipt": lambda book: receipt(book, "c4"),
+    "blame": lambda book: book.history("r1").steps,
+    "log": lambda book: list(book.events()),
+    "state": lambda book: len(list(book.state("v1").records())),
+    "correction": lambda book: book.find_correction("c4").proposal.reason,
+    "governance": lambda book: book.governance.contract,
+    "time": lambda book: [book.resolve(moment(t)).labels for t in (1, 10**12)],
+}
+REFUSED = {"what-if", "preview", "undo", "rollback", "blast", "receipt", "blame", "log"}
+
+
+def test_every_question(book: Ledger, open_book: Callable[[], Ledger], lose: Lose):
+    """Whatever is asked is answered as before, or refused: nothing is left out in silence."""
+    lineage = Lineage(book)
+    lineage.register("m1", labels="v1", metrics={"f1": 0.5}, actor="ann")
+    store(book.dataset, book)
+    before = {name: ask(book) for name, ask in QUESTIONS.items()}
+    lose(book, halves(book))
+    book = open_book()
+    refused: set[str] = set()
+    for name, ask in QUESTIONS.items():
+        try:
+            assert ask(book) == before[name], name
+        except CorruptLog:
+            refused.add(name)
+    assert refused == REFUSED
     book.close()

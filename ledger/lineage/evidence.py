@@ -18,9 +18,8 @@ import structlog
 from numpy.typing import NDArray
 
 from ledger.columnar.delta import CHANGES, CORRECTIONS, REFUSALS, REVIEWS, Delta, delta
-from ledger.columnar.fold import ColumnarPartition
 from ledger.columnar.now import READ, labels_now
-from ledger.columnar.replay import frames
+from ledger.columnar.replay import begin, frames
 from ledger.columnar.restore import restore
 from ledger.core.epochs import Epochs, live
 from ledger.core.governance import Governance
@@ -207,14 +206,16 @@ class _Part(NamedTuple):
         dataset, governance, partition = self.dataset, self.governance, self.partition
         if stored is not None and self._answers(stored):
             return [_chosen(stored.delta(live(governance, partition, self.stop), _READ))]
-        contracts = governance.contracts
-        done, rows = 0, list[Delta]()
-        fold = ColumnarPartition(contracts, partition, dataset.partitions, dataset.codec)
+        rows = list[Delta]()
         found = stored.restore(governance, self.stop) if stored is not None else None
-        if stored is not None and found is not None and found.stop:
+        if stored is not None and found is not None and found.stop > dataset.head(partition):
             done = found.stop
             fold = restore(dataset, governance, partition, done, found.delta)
             rows.append(_chosen(stored.delta(live(governance, partition, done), _READ)))
+        else:
+            done, fold = begin(dataset, governance, partition, self.stop)
+            if done and dataset.stand_in is not None:
+                rows.append(_chosen(dataset.stand_in.rows(governance, partition, done)))
         for batch, frame, alive in frames(dataset, governance, partition, done, self.stop):
             if alive:
                 rows.append(_chosen(delta(batch, frame, fold.judge(frame), fold, 0)))
@@ -235,11 +236,15 @@ def _chosen(rows: Delta) -> Delta:
 def _latest(book: Reading, governance: Governance, position: Position, rows: Delta) -> int:
     """The highest timestamp below the position; void messages have no rows and are looked at."""
     highest: list[Any] = [frame["timestamp_ms"].max() for frame in rows]
-    read = book.dataset.log.read
+    dataset, read = book.dataset, book.dataset.log.read
     ranges = [(Topic.GOVERNANCE, 0, 0, position.governance)]
     for partition, stop in enumerate(position.labels):
-        spans = governance.spans(partition, stop)
-        ranges += [(Topic.LABELS, partition, s.start, s.stop) for s in spans if not s.live]
+        void = [span for span in governance.spans(partition, stop) if not span.live]
+        head = dataset.head(partition)
+        if dataset.stand_in is not None and void and void[0].start < head:
+            highest.append(dataset.stand_in.latest(partition, min(stop, head)))
+        starts = ((max(s.start, head), s.stop) for s in void)
+        ranges += [(Topic.LABELS, partition, *each) for each in starts if each[0] < each[1]]
     highest += [max(batch.timestamps_ms, default=0) for each in ranges for batch in read(*each)]
     return max((each for each in highest if each is not None), default=0)
 
