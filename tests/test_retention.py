@@ -271,7 +271,7 @@ QUESTIONS: dict[str, Callable[[Ledger], Any]] = {
     "governance": lambda book: book.governance.contract,
     "time": lambda book: [book.resolve(moment(t)).labels for t in (1, 10**12)],
 }
-REFUSED = {"what-if", "preview", "undo", "rollback", "blast", "receipt", "blame", "log"}
+REFUSED = {"what-if", "undo", "rollback", "blast", "receipt", "blame", "log"}
 
 
 def test_every_question(book: Ledger, open_book: Callable[[], Ledger], lose: Lose):
