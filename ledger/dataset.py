@@ -62,6 +62,11 @@ class Entry(NamedTuple):
     event: Event | Undecodable
 
 
+Finding = Callable[["Dataset", Sequence[int]], StandIn]
+"""Given a dataset and the first retained offset of each label partition: what stands in for what
+was before; or it raises `CorruptLog`."""
+
+
 class Dataset:
     """A checked log with its codec. Use `create` or `open`.
 
@@ -101,7 +106,11 @@ class Dataset:
 
     @classmethod
     def create(
-        cls, log: Log, partitions: int, registry: ConfluentRegistry | None = None
+        cls,
+        log: Log,
+        partitions: int,
+        registry: ConfluentRegistry | None = None,
+        stand_in: Finding | None = None,
     ) -> Dataset:
         """Set the dataset up; one that is there already with this many partitions is opened.
 
@@ -128,23 +137,21 @@ class Dataset:
             )
             value = card.model_dump_json().encode()
             log.append(Topic.META, [Message(0, None, value, milliseconds(now()))])
-        return cls.open(log, registry)
+        return cls.open(log, registry, stand_in)
 
     @classmethod
     def open(
         cls,
         log: Log,
         registry: ConfluentRegistry | None = None,
-        stand_in: Callable[[Dataset, Sequence[int]], StandIn] | None = None,
+        stand_in: Finding | None = None,
     ) -> Dataset:
         """Open a dataset that was set up before.
 
         Args:
             log: the backend.
             registry: where its schema ids come from, if not from the log.
-            stand_in: given the dataset and the first retained offset of each label partition,
-                finds what stands in for what was before, or raises; without it a log whose head is
-                missing is refused.
+            stand_in: finds what stands in for a missing head, which is refused otherwise.
 
         Raises:
             InvalidRequest: there is none.

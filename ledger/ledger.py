@@ -37,8 +37,8 @@ from ledger.settings import Settings, load
 from ledger.wiring import (
     build_log,
     build_registry,
+    checkpoints_for,
     checkpoints_url,
-    open_dataset,
     views_path,
 )
 from ledger.writer import Appended, Given, Writer
@@ -75,7 +75,8 @@ class Ledger(Reading):
     @classmethod
     def from_settings(cls, settings: Settings) -> Ledger:
         """Open the ledger that the settings name."""
-        return cls(open_dataset(settings), settings)
+        found = checkpoints_for(settings)
+        return cls(Dataset.open(build_log(settings), build_registry(settings), found), settings)
 
     @classmethod
     def create(
@@ -93,7 +94,8 @@ class Ledger(Reading):
     @classmethod
     def create_from(cls, settings: Settings, partitions: int = PARTITIONS_DEFAULT) -> Ledger:
         """Set up, or open, the ledger that the settings name."""
-        made = Dataset.create(build_log(settings), partitions, build_registry(settings))
+        log, registry = build_log(settings), build_registry(settings)
+        made = Dataset.create(log, partitions, registry, checkpoints_for(settings))
         return cls(made, settings)
 
     def append(self, events: Iterable[Given]) -> Position:

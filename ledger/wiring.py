@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ledger.dataset import Dataset
+from ledger.dataset import Dataset, Finding
 from ledger.errors import InvalidSetting
 from ledger.logs.base import Log
 from ledger.registry import ConfluentRegistry
@@ -70,9 +70,9 @@ def checkpoints_url(settings: Settings) -> str:
     return settings.checkpoints or str(_beside(settings, "checkpoints"))
 
 
-def open_dataset(settings: Settings) -> Dataset:
-    """The dataset that the settings name, checked; where the head of its log is missing, its
-    checkpoints stand in for it, or it is refused.
+def checkpoints_for(settings: Settings) -> Finding:
+    """Where the head of a log is missing: the checkpoints that the settings name, if they stand in
+    for it.
     """
 
     def stand_in(dataset: Dataset, heads: Sequence[int]) -> StandIn:
@@ -84,7 +84,7 @@ def open_dataset(settings: Settings) -> Dataset:
             raise headless(dataset.log, partition, heads[partition], why) from error
         return stand_in(dataset, heads, checkpoints_url(settings))
 
-    return Dataset.open(build_log(settings), build_registry(settings), stand_in)
+    return stand_in
 
 
 def _beside(settings: Settings, name: str) -> Path:

@@ -78,9 +78,11 @@ class Standing:
                     f"the newest, at {self._store.files.url}, ends at offset "
                     f"{part.manifest.stop}, and what agrees with the log ends at {reach}",
                 )
+            tied = any(cut.tie and cut.offset > head for cut in part.manifest.cuts)
             _say.warning(
                 f"{self._dataset.log.topic_name(Topic.LABELS)} partition {partition} begins at "
                 f"offset {head}; the checkpoint at {reach} stands in for what is before"
+                + ("" if tied else ", and no event that it was tied to is left to hold it against")
             )
 
     def reach(self, partition: int) -> int:

@@ -17,8 +17,10 @@ pytest.importorskip("polars")
 pytest.importorskip("pyarrow")
 
 from ledger import replay as reference
+from ledger.checkpoints.files import Folder
 from ledger.checkpoints.reader import Checkpoints
 from ledger.checkpoints.standing import stand_in
+from ledger.checkpoints.store import Store, origin_of
 from ledger.columnar import replay as columnar
 from ledger.core.epochs import Epochs
 from ledger.core.fold import Record
@@ -29,7 +31,7 @@ from ledger.logs.base import Topic
 from ledger.replay import GovernanceReader
 from tests.checkpoints.test_reading import keep
 from tests.columnar.test_replay import stored
-from tests.core.history import EPOCH
+from tests.core.history import EPOCH, History
 from tests.core.strategies import Plan, plans, play, wild_plans
 
 few = settings(
@@ -148,3 +150,36 @@ def test_what_came_later(
         except CorruptLog:
             continue
         assert_same(left, position, state)
+
+
+def test_an_older_release_kept_no_messages(tmp_path: Path):
+    """What it stored does not stand in; and it is stored anew by the next who writes."""
+    history = History.of_classes("cat", "dog", partitions=1)
+    history.item("r0", "cat")
+    to = history.head()
+    history.item("r1", "cat")
+    history.rollback(to)
+    history.item("r2", "cat")
+    dataset = stored(history, tmp_path / "log.db")
+    keep(dataset, tmp_path / "cp")
+    store = Store(Folder(tmp_path / "cp"), origin_of(dataset))
+    known = store.partition(0)
+    assert known is not None
+    segments = [
+        segment.model_copy(
+            update={"kept": (), "files": {k: f for k, f in segment.files.items() if k != "kept"}}
+        )
+        for segment in known.manifest.segments
+    ]
+    old = known.manifest.model_copy(update={"format": 1, "segments": tuple(segments)})
+    store.files.delete(known.name)
+    store.files.put(old.name(), old.data())
+    for name in [name for name in store.files.list("") if "/kept/" in name]:
+        store.files.delete(name)
+    expected = reference.replay(dataset, history.head())
+    with pytest.raises(CorruptLog, match="of an older release"):
+        stand_in(Dataset(dataset.log, dataset.codec, 1), [2], str(tmp_path / "cp"))
+    keep(dataset, tmp_path / "cp")
+    left = beheaded(dataset, tmp_path / "log.db", [2], tmp_path / "cp")
+    assert left.head(0) == 2
+    assert_same(left, history.head(), expected)
