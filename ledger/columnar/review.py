@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ledger.columnar.forward import forward
 from ledger.columnar.rows import Rows, firsts, ranks
 from ledger.columnar.state import CODE, DECISIONS, Columns, chain, link
 from ledger.columnar.strings import Bools, Ints
@@ -68,7 +69,7 @@ class Verdicts:
         hard |= votes.decision == _ESCALATE
         since, until = own.version[code].astype(np.int64), votes.judged
         for labels in (own.old[code], own.new[code]):
-            then = columns.forward(own.item[code], labels.astype(np.int64), since, until)
+            then = forward(columns, own.item[code], labels.astype(np.int64), since, until)
             hard |= (votes.decision == _ACCEPT) & tables.label_is(EXPERT_CLASS, until, then)
         earlier = own.votes[code] > 0
         first = firsts(code, own.scratch)
@@ -132,15 +133,15 @@ def _apply(columns: Columns, verdicts: Verdicts, accepting: Ints) -> None:
 
 def _turn(columns: Columns, verdicts: Verdicts, accepting: Ints, items: Ints) -> None:
     """Apply at most one accepted correction of each item."""
-    own, things, forward = columns.corrections, columns.things, columns.forward
+    own, things = columns.corrections, columns.things
     codes = verdicts.votes.correction[accepting]
     since, present = own.version[codes].astype(np.int64), things.version[items].astype(np.int64)
     until = np.maximum(since, present)
-    label = forward(items, things.label[items].astype(np.int64), present, until)
-    expected = forward(items, own.old[codes].astype(np.int64), since, until)
+    label = forward(columns, items, things.label[items].astype(np.int64), present, until)
+    expected = forward(columns, items, own.old[codes].astype(np.int64), since, until)
     applied = label == expected
     changed = items[applied]
-    given = forward(items, own.new[codes].astype(np.int64), since, until)
+    given = forward(columns, items, own.new[codes].astype(np.int64), since, until)
     things.label[changed] = verdicts.label[accepting[applied]] = given[applied]
     things.version[changed] = verdicts.contract[accepting[applied]] = until[applied]
     verdicts.outcomes[accepting] = np.where(applied, _APPLIED, _STALE)

@@ -158,6 +158,14 @@ class Shapes:
                 numbers = self._numbers[self._first[shape] : self._first[shape + 1]].tolist()
                 yield Geometry(KINDS[int(self._kind[shape])], tuple(numbers))
 
+    def areas(self, shapes: Numbers) -> Floats:
+        """The area of each box; NaN for others, and where there is none."""
+        found = np.full(len(shapes), np.nan)
+        rows = np.nonzero(shapes != NONE)[0]
+        rows = rows[self._kind[shapes[rows]] == _BOX]
+        found[rows] = _area(self._numbers, self._first[shapes[rows]])
+        return found
+
     def columns(self, shapes: Numbers) -> tuple[pl.Series, pl.Series]:
         """Their kinds and coordinates, null where there is none."""
         there = shapes != NONE

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ledger.columnar import shapes
 from ledger.columnar.attributes import text_of
 from ledger.columnar.fold import ColumnarPartition
+from ledger.columnar.forward import forward
 from ledger.core.contract import Contract
 from ledger.core.events import Geometry, record_of
 from ledger.core.fold import Item
@@ -73,7 +74,7 @@ def _plain(partition: ColumnarPartition, version: int) -> pl.DataFrame:
     items = np.nonzero(things.exists)[0]
     since = things.version[items].astype(np.int64)
     until = np.full_like(since, version)
-    label = columns.forward(items, things.label[items].astype(np.int64), since, until)
+    label = forward(columns, items, things.label[items].astype(np.int64), since, until)
     known = [each if isinstance(each, str) else None for each in tables.labels]
     split = things.split[things.record[items]]
     kinds, coordinates = columns.shapes.columns(things.shape[items])

@@ -245,19 +245,6 @@ class Columns:
             codes = self.names.attributes.of_series(texts.filter(there))
             self.things.attributes[items[there.to_numpy()]] = codes
 
-    def forward(self, items: Codes, labels: Ints, since: Ints, until: Ints) -> Ints:
-        """The labels of items under later contracts, as `Contracts.forward` has it."""
-        found, things = self.tables.forward(labels, since, until), self.things
-        if found is labels or not (self.shapes.size or self.names.attributes.size):
-            return found
-        rows = np.nonzero((things.shape[items] != NONE) | (things.attributes[items] >= 0))[0]
-        rows = rows[self.tables.asks(labels[rows], since[rows], until[rows])]
-        contracts, known = self.tables.contracts, self.tables.labels
-        for row, attributes in zip(rows.tolist(), self.attributes(items[rows]), strict=True):
-            way = known[int(labels[row])], int(since[row]), int(until[row])
-            found[row] = self.tables.code_of(contracts.forward(*way, attributes))
-        return found
-
     def attributes(self, items: Codes) -> list[Attributes]:
         """What split rules see of items."""
         shapes = self.shapes.geometries(self.things.shape[items])

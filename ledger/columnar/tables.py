@@ -127,14 +127,16 @@ class Tables:
         if not len(rows):
             return labels
         found = labels.copy()
-        found[rows] = self._moved(
-            self._pair(since[rows], until[rows]).astype(np.int64), found[rows]
-        )
+        found[rows] = self._moved(self.pairs(since[rows], until[rows]), found[rows])
         return found
 
     def asks(self, labels: Ints, since: Ints, until: Ints) -> Bools:
         """As `Contracts.asks`: of which labels the attributes decide."""
-        return self._asked(self._pair(since, until).astype(np.int64), labels) != 0
+        return self._asked(self.pairs(since, until), labels) != 0
+
+    def pairs(self, since: Ints, until: Ints) -> Ints:
+        """A number for each pair of versions."""
+        return self._pair(since, until).astype(np.int64)
 
     def _rights_of(self, version: int, actor: int) -> int:
         contract, name = self.contracts.at(version), self.actors[actor]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice, pairwise, product
 
-from ledger.core.rules import Attribute, Comparison, Junction, Not, Rule, matches
+from ledger.core.rules import Attribute, Rule, comparisons, matches
 
 WORK_MAX = 200_000
 """After so many comparisons the rest is not asked: the data will tell."""
@@ -26,7 +26,7 @@ def problem(parts: Mapping[str, Rule]) -> str | None:
     constants, ordered = _constants(parts.values())
     axes = [[(name, value) for value in _points(found)] for name, found in constants.items()]
     gap: Values | None = None
-    work = sum(1 for rule in parts.values() for _ in _comparisons(rule))
+    work = sum(1 for rule in parts.values() for _ in comparisons(rule))
     for point in islice(product(*axes), WORK_MAX // work):
         values: Values = dict(point)
         truth = {part: matches(rule, values) for part, rule in parts.items()}
@@ -44,21 +44,10 @@ def problem(parts: Mapping[str, Rule]) -> str | None:
 
 def attributes_of(rule: Rule) -> Iterator[str]:
     """The attributes that a rule asks for, each as often as it does."""
-    for comparison in _comparisons(rule):
+    for comparison in comparisons(rule):
         for side in (comparison.left, comparison.right):
             if isinstance(side, Attribute):
                 yield side.name
-
-
-def _comparisons(rule: Rule) -> Iterator[Comparison]:
-    match rule:
-        case Comparison():
-            yield rule
-        case Not(inner):
-            yield from _comparisons(inner)
-        case Junction(_, parts):
-            for part in parts:
-                yield from _comparisons(part)
 
 
 def _constants(parts: Iterable[Rule]) -> tuple[dict[str, list[float | str]], set[str]]:
@@ -67,7 +56,7 @@ def _constants(parts: Iterable[Rule]) -> tuple[dict[str, list[float | str]], set
     """
     found: dict[str, set[float | str]] = {}
     ordered = set[str]()
-    for comparison in (each for rule in parts for each in _comparisons(rule)):
+    for comparison in (each for rule in parts for each in comparisons(rule)):
         sides = (comparison.left, comparison.right)
         for side, other in (sides, sides[::-1]):
             if isinstance(side, Attribute):

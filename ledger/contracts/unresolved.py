@@ -88,6 +88,8 @@ def _in_columns(state: ColumnarState) -> Iterator[Waiting]:
     yield from in_state(state.simple())
     import numpy as np
 
+    from ledger.columnar.forward import forward
+
     version = state.governance.contract.version
     for partition in state.partitions:
         columns, names, tables = partition.columns, partition.names, partition.tables
@@ -95,7 +97,7 @@ def _in_columns(state: ColumnarState) -> Iterator[Waiting]:
         items = np.nonzero(things.exists)[0]
         since = things.version[items].astype(np.int64)
         until = np.full_like(since, version)
-        labels = columns.forward(items, things.label[items].astype(np.int64), since, until)
+        labels = forward(columns, items, things.label[items].astype(np.int64), since, until)
         known: list[Label] = tables.labels
         waiting = np.array([isinstance(each, Unresolved) for each in known])[labels]
         labels, items = labels[waiting], items[waiting]

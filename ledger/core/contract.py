@@ -272,6 +272,23 @@ class Contracts:
                     return True
         return False
 
+    def cuts(self, attribute: str) -> list[float] | None:
+        """The numbers that split rules compare an attribute with, ascending: where it lies among
+        them is all that matters. None where a rule compares it with another attribute.
+        """
+        own, found = rules.Attribute(attribute), set[float]()
+        splits = (parts.values() for step in self._mappings for parts in step.split.values())
+        for each in (
+            each for parts in splits for rule in parts for each in rules.comparisons(rule)
+        ):
+            if own in (each.left, each.right):
+                other = each.right if each.left == own else each.left
+                if isinstance(other, rules.Attribute):
+                    return None
+                if isinstance(other, float):
+                    found.add(other)
+        return sorted(found)
+
     def becomes(self, label: str, since: int, until: int) -> tuple[str, ...]:
         """Every class that items of a class of `since` may have under the later contract `until`,
         whatever their attributes are; a split's parts in its order.

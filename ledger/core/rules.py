@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -99,6 +99,18 @@ def matches(rule: Rule, attributes: Mapping[str, float | str]) -> bool | None:
             if decisive in values:
                 return decisive
             return None if None in values else not decisive
+
+
+def comparisons(rule: Rule) -> Iterator[Comparison]:
+    """Every comparison in a rule."""
+    match rule:
+        case Comparison():
+            yield rule
+        case Not(inner):
+            yield from comparisons(inner)
+        case Junction(_, parts):
+            for part in parts:
+                yield from comparisons(part)
 
 
 def _value(operand: Operand, attributes: Mapping[str, float | str]) -> float | str | None:

@@ -379,3 +379,18 @@ def test_forward_between_versions():
 def test_no_change_is_the_empty_contract():
     """Contracts of nothing hold version 0 alone."""
     assert Contracts().versions == [0]
+
+
+def test_where_an_attribute_is_cut():
+    """At the numbers that any split compares it with; nowhere to be known beside another one."""
+    history = History.of_classes("a", "b")
+    assert history.at().governance.contracts.cuts("area") == []
+    rules = {"c": "area > 4 and not (kind == 'x' or 2.5 <= area)", "d": "area == 'x' or n < 7"}
+    history.schema(split={"a": rules})
+    history.schema(split={"b": {"e": "area != -1"}})
+    contracts = history.at().governance.contracts
+    assert (contracts.cuts("area"), contracts.cuts("n")) == ([-1.0, 2.5, 4.0], [7.0])
+    assert contracts.cuts("kind") == []
+    history.schema(split={"c": {"f": "width > area"}})
+    contracts = history.at().governance.contracts
+    assert (contracts.cuts("area"), contracts.cuts("width")) == (None, None)
