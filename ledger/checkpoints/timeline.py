@@ -2,13 +2,13 @@
 
 The last live row of an item says what was set last; what a snapshot shows of it is its label
 mapped forward to the contract in force at the position. That is looked up once for each kind of
-label, not for each item; only where a split of a class asks for attributes are items looked at one
-by one. What no correction changes, ids above all, are Arrow arrays that snapshots share.
+label, not for each item; where a split of a class asks for attributes, once for all items that it
+does not tell apart. What no correction changes, ids above all, are Arrow arrays that snapshots
+share.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +29,7 @@ from ledger.checkpoints.rows import (
     slices_of,
     split_rows,
 )
+from ledger.columnar.now import labels_now
 from ledger.columnar.snapshot import (
     ColumnarDifference,
     arrow_schema,
@@ -38,11 +39,16 @@ from ledger.columnar.snapshot import (
 )
 from ledger.core.contract import Contracts
 from ledger.core.epochs import live
-from ledger.core.events import Attributes, Geometry
-from ledger.core.fold import attributes_of
+from ledger.core.events import Attributes
 from ledger.core.governance import Governance
 from ledger.core.position import Position
 
+_KIND: Mapping[str, Any] = {"label": pl.String, "unresolved": pl.Int32, "contract": pl.Int32}
+_TOLD: Mapping[str, Any] = {
+    "geometry_type": pl.String,
+    "coordinates": pl.List(pl.Float64),
+    "attributes": pl.String,
+}
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
@@ -234,42 +240,36 @@ class Timeline:
             return last.kind, names
         open_ = np.nonzero(view.depends[last.kind])[0]
         codes = last.kind.astype(np.int32)
-        known: dict[str | None, int] = {}
         where = open_ if items is None else items[open_]
-        some = _Found(last.row[open_], last.kind[open_])
-        for at, name in zip(open_.tolist(), self._one_by_one(view, some, where), strict=True):
-            code = known.setdefault(name, len(names))
-            if code == len(names):
-                names.append(name)
-            codes[at] = code
+        found = self._decided(view, _Found(last.row[open_], last.kind[open_]), where)
+        for name in found.unique():
+            codes[open_[found.eq_missing(name).to_numpy()]] = len(names)
+            names.append(name)
         return codes, names
 
-    def _one_by_one(self, view: _View, last: _Found, items: Ints) -> Iterator[str | None]:
+    def _decided(self, view: _View, last: _Found, items: Ints) -> pl.Series:
         """The labels of items whose attributes decide."""
-        singles = self._attributes(view.slices, items)
-        boxes, numbers = (
-            [None] * len(items) if column is None else column.to_pylist()
-            for column in self._geometry(last.row).values()
-        )
-        kinds: list[int] = last.kind.tolist()
-        for kind, single, box, coordinates in zip(kinds, singles, boxes, numbers, strict=True):
-            geometry = Geometry(box, tuple(coordinates)) if box and coordinates else None
-            attributes = attributes_of(json.loads(single) if single else {}, geometry)
-            yield _forward(view.contracts, self.rows.kinds[kind], attributes)
+        said = pl.DataFrame(self.rows.kinds, schema=_KIND, orient="row")[last.kind.astype(np.int64)]
+        told = {**self._geometry(last.row), "attributes": self._attributes(view.slices, items)}
+        columns = [
+            pl.Series(name, pa.nulls(len(items)) if told[name] is None else told[name]).cast(kind)
+            for name, kind in _TOLD.items()
+        ]
+        contracts = view.contracts
+        return labels_now(said.with_columns(columns), contracts, contracts.in_force.version)
 
-    def _attributes(self, slices: Slices, items: Ints) -> list[str | None]:
+    def _attributes(self, slices: Slices, items: Ints) -> Any:
         """The attributes of items, as JSON; one live event at most brought each item's."""
         rows = self.rows
         if rows.attributes is None:
-            return [None] * len(items)
+            return None
         brought = np.full(len(rows.ids), rows.count, np.int64)
         for mine in slices:
             for start, stop in mine:
                 some = np.nonzero(self._with_attributes[start:stop])[0] + start
                 brought[rows.item[some]] = some
         found = brought[items]
-        known = found < rows.count
-        return rows.attributes.take(pa.array(found, mask=~known)).to_pylist()
+        return rows.attributes.take(pa.array(found, mask=found == rows.count))
 
     @cached_property
     def _with_attributes(self) -> Bools:

@@ -7,6 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from ledger.columnar.forward import places_of
+from ledger.columnar.shapes import areas_of
 from ledger.core.contract import Contracts
 from ledger.core.events import Attributes, Geometry
 from ledger.core.fold import attributes_of
@@ -20,8 +22,8 @@ READ = ("label", "unresolved", "contract", "geometry_type", "coordinates", "attr
 def labels_now(frame: pl.DataFrame, contracts: Contracts, version: int) -> pl.Series:
     """Each row's label under a contract version; null where it is none, or unresolved.
 
-    Only a label that was split on its way asks the row's attributes; all the others are read once
-    for each class and contract that occur.
+    All are read once for each class and contract that occur; where a label was split on its way,
+    once for all items besides that no rule tells apart.
     """
     pairs = frame.select("label", "contract").drop_nulls().unique().rows()
     by_item = [pair for pair in pairs if contracts.asks(pair[0], pair[1], version)]
@@ -47,13 +49,23 @@ def labels_now(frame: pl.DataFrame, contracts: Contracts, version: int) -> pl.Se
     rows = marked.with_row_index().filter(
         pl.col("asked").is_not_null() & pl.col("unresolved").is_null()
     )
+    return now.scatter(rows["index"], _by_item(rows, contracts, version))
+
+
+def _by_item(rows: pl.DataFrame, contracts: Contracts, version: int) -> pl.Series:
+    """The labels of rows whose attributes decide."""
+    areas = areas_of(rows["geometry_type"], rows["coordinates"])
+    rows = rows.with_columns(place=pl.Series(places_of(contracts, areas)))
+    alike = ("label", "contract", "attributes", "place")
+    groups = rows.unique(alike, keep="first")
     found = [
         named(contracts.forward(label, contract, version, attributes(text, kind, numbers)))
-        for label, contract, kind, numbers, text in rows.select(
+        for label, contract, kind, numbers, text in groups.select(
             "label", "contract", "geometry_type", "coordinates", "attributes"
         ).iter_rows()
     ]
-    return now.scatter(rows["index"], pl.Series(found, dtype=pl.String))
+    made = groups.select(*alike, now=pl.Series(found, dtype=pl.String))
+    return rows.join(made, on=alike, how="left", nulls_equal=True, maintain_order="left")["now"]
 
 
 def named(label: Any) -> str | None:

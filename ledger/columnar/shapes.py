@@ -194,6 +194,14 @@ def from_columns(kinds: pl.Series, coordinates: pl.Series) -> tuple[Kinds, Ints,
     return codes, counts, _flat(coordinates).to_numpy()
 
 
+def areas_of(kinds: pl.Series, coordinates: pl.Series) -> Floats:
+    """As `Shapes.areas`, of columns."""
+    sides = coordinates.list
+    areas = sides.get(2, null_on_oob=True) * sides.get(3, null_on_oob=True)
+    boxes = (kinds.cast(pl.String) == KINDS[_BOX]).fill_null(value=False)
+    return np.where(boxes.to_numpy(), areas.fill_null(np.nan).to_numpy(), np.nan)
+
+
 def as_json(kinds: pl.Series, coordinates: pl.Series) -> pl.Series:
     """As `canonical.geometry_json`; null where there is none."""
     counts = coordinates.list.len().fill_null(0).cast(pl.Int64)
