@@ -339,12 +339,14 @@ class Columns:
 
 def stub(**fields: Any) -> CorrectionProposed:
     """A proposal of which only what the fold asks for is known."""
-    return CorrectionProposed(**{"event_id": _STUB, "occurred_at": _LONG_AGO, **fields})
+    given: dict[str, Any] = {"event_id": _STUB, "occurred_at": _LONG_AGO, **fields}
+    return CorrectionProposed(**given)
 
 
 def registration_stub(**fields: Any) -> ItemRegistered:
     """Likewise a registration."""
-    return ItemRegistered(**{"event_id": _STUB, "occurred_at": _LONG_AGO, **fields})
+    given: dict[str, Any] = {"event_id": _STUB, "occurred_at": _LONG_AGO, **fields}
+    return ItemRegistered(**given)
 
 
 def hydrate(stubs: Stubs, fetch: Fetch) -> None:
