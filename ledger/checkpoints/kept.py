@@ -50,13 +50,16 @@ def within(ranges: Ranges, start: int, stop: int) -> Ranges:
 
 
 def apart(ranges: Ranges, known: Ranges) -> Ranges:
-    """What of the ranges lies outside of others."""
+    """What of the ranges lies outside of others, in one pass over both."""
     left: list[tuple[int, int]] = []
+    at = 0
     for start, stop in ranges:
-        done = start
-        for first, last in within(known, start, stop):
-            left.append((done, first))
-            done = last
+        while at < len(known) and known[at][1] <= start:
+            at += 1
+        done, here = start, at
+        while here < len(known) and known[here][0] < stop:
+            left.append((done, known[here][0]))
+            done, here = known[here][1], here + 1
         left.append((done, stop))
     return [each for each in left if each[0] < each[1]]
 

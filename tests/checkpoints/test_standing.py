@@ -21,6 +21,7 @@ from ledger.checkpoints.files import Folder
 from ledger.checkpoints.reader import Checkpoints
 from ledger.checkpoints.standing import stand_in
 from ledger.checkpoints.store import Store, origin_of
+from ledger.checkpoints.writer import CheckpointWriter
 from ledger.columnar import replay as columnar
 from ledger.core.epochs import Epochs
 from ledger.core.fold import Record
@@ -183,3 +184,21 @@ def test_an_older_release_kept_no_messages(tmp_path: Path):
     left = beheaded(dataset, tmp_path / "log.db", [2], tmp_path / "cp")
     assert left.head(0) == 2
     assert_same(left, history.head(), expected)
+
+
+def test_what_stands_in_is_never_dropped(tmp_path: Path):
+    """A writer that would make rows again which no log makes again leaves them, and says so."""
+    history = History.of_classes("cat", "dog", partitions=1)
+    for number in range(6):
+        history.item(f"r{number}", "cat")
+    dataset = stored(history, tmp_path / "log.db")
+    keep(dataset, tmp_path / "cp")
+    left = beheaded(dataset, tmp_path / "log.db", [3], tmp_path / "cp")
+    store = Store(Folder(tmp_path / "cp"), origin_of(left))
+    before, epochs = dict(store.files.list("")), Epochs(GovernanceReader(left).refresh())
+    writer = CheckpointWriter(store)
+    assert writer.begin(0, epochs) == 6
+    writer.reset(0, 2)
+    with pytest.raises(CorruptLog, match="they stay as they are"):
+        writer.flush(0, epochs)
+    assert store.files.list("") == before
