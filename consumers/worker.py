@@ -27,8 +27,8 @@ from ledger.replay import GovernanceReader
 from ledger.views.contract import Known
 
 Partitions = frozenset[tuple[Topic, int]]
-IDLE_S = 0.02
-"""How often governance is looked at while no label event comes."""
+IDLE_S = 0.01
+"""How often governance is looked at while no label event comes and the log tells of nothing else."""
 _AGAIN_S, _AGAIN_S_MAX = 0.1, 5.0
 _PATIENCE_S = 5.0
 _TURN_MAX = 100_000

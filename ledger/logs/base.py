@@ -135,7 +135,9 @@ class Subscription(ABC):
 
     @abstractmethod
     def poll(self, timeout_s: float) -> Batch | None:
-        """The next batch of one assigned partition, or None when none came within `timeout_s`."""
+        """The next batch of one assigned partition. None when none came within `timeout_s`; sooner
+        where the log tells at once that something else was appended.
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -62,15 +62,18 @@ class GroupMember(Subscription):
         return frozenset(self._positions)
 
     def poll(self, timeout_s: float) -> Batch | None:
-        """Look every few milliseconds; partitions take turns."""
-        deadline = time.monotonic() + timeout_s
+        """Look every few milliseconds; partitions take turns. Whatever else is appended to the file
+        ends the wait.
+        """
+        deadline, seen = time.monotonic() + timeout_s, self._version
         while True:
             if self._closed:
                 raise InvalidRequest(f"the subscription of {self._group!r} is closed: subscribe")
             active = self._lock is not None or self._join()
             if active and (batch := self._next()) is not None:
                 return batch
-            if (left := deadline - time.monotonic()) <= 0:
+            appended = active and seen not in (None, self._version)
+            if (left := deadline - time.monotonic()) <= 0 or appended:
                 return None
             time.sleep(min(left, _LOOK_S if active else _TAKE_OVER_S))
 

@@ -74,9 +74,11 @@ def write(connection: Connection, known: Known) -> None:
     }
     for table, rows in tables.items():
         connection.rows(f"DELETE FROM {table}")
-        for row in rows:
-            marks = ", ".join("?" * len(row))
-            connection.rows(f"INSERT INTO {table} VALUES ({marks})", row)
+        told = list(rows)
+        if told:  # in one statement: one for each row takes a tenth of a millisecond each
+            cells = ", ".join(f"value ->> {number}" for number in range(len(told[0])))
+            insert = f"INSERT INTO {table} SELECT {cells} FROM json_each(?)"
+            connection.rows(insert, [json.dumps(told)])
     connection.rows("DELETE FROM mappings")
     connection.insert("mappings", known.mappings.cast({"by_item": pl.Int32}))
     connection.rows("DELETE FROM split_items")

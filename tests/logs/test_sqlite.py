@@ -19,7 +19,7 @@ import apsw
 import pytest
 
 from ledger.errors import ConfigurationError, CorruptLog, LogUnavailable
-from ledger.logs.base import BATCH_MESSAGES_MAX
+from ledger.logs.base import BATCH_MESSAGES_MAX, Topic
 from ledger.logs.sqlite import SqliteLog
 from ledger.logs.sqlite_file import refuse_old_sqlite
 from tests.logs.places import (
@@ -376,3 +376,15 @@ def test_member_outlives_a_fault(log: SqliteLog, path: Path):
         batch = member.poll(1)
         assert batch is not None
         assert list(batch.values) == [b"20"]
+
+
+def test_other_topics_end_the_wait(log: SqliteLog):
+    """Whatever else is appended is told at once: a worker reads governance then."""
+    with log.subscribe([LABELS], "views", lambda _, __: 0) as member:
+        assert member.poll(1) is not None
+        told: list[object] = []
+        waiting = threading.Thread(target=lambda: told.append(member.poll(3600)), daemon=True)
+        waiting.start()
+        log.append(Topic.GOVERNANCE, [message(0, b"a tag")])
+        waiting.join(PATIENCE_S)
+        assert told == [None]
