@@ -24,8 +24,10 @@ bench: .venv/installed
 		$(BIN)/python -m tests.bench.views --items $(ITEMS) --log $$log && \
 		$(BIN)/python -m tests.bench.appends --batched $$(( $(ITEMS) / 2 )) --log $$log || exit 1; \
 	done
+	$(BIN)/python -m tests.bench.replay --items $(ITEMS) --boxes
 	$(BIN)/python -m tests.bench.versions --items $(ITEMS)
 	$(BIN)/python -m tests.bench.releases --items $(ITEMS)
+	$(BIN)/python -m tests.bench.releases --items $(ITEMS) --boxes
 
 lint: .venv/installed
 	$(BIN)/ruff check .
