@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -30,6 +31,7 @@ RULES = (
     *("kind == 'x'", "kind != 'x' and area > 0", "area < side", "side <= area", "area == 'x'"),
 )
 SPLITS = st.dictionaries(st.sampled_from("abc"), st.sampled_from(RULES), min_size=1)
+Item = tuple[str, Geometry | None, Mapping[str, float | str]]
 ITEMS = st.tuples(st.sampled_from("ab"), st.sampled_from(SHAPES), st.sampled_from(KNOWN))
 
 
@@ -38,11 +40,18 @@ ITEMS = st.tuples(st.sampled_from("ab"), st.sampled_from(SHAPES), st.sampled_fro
     st.lists(ITEMS, min_size=1, max_size=30),
     st.lists(st.tuples(st.sampled_from("ab"), SPLITS), min_size=1, max_size=3),
 )
-def test_labels_are_mapped_forward(
-    items: list[tuple[str, Geometry | None, Mapping[str, float | str]]],
-    splits: list[tuple[str, dict[str, str]]],
-):
+def test_labels_are_mapped_forward(items: list[Item], splits: list[tuple[str, dict[str, str]]]):
     """Through any splits by area and attributes, alone and against each other."""
+    check(items, splits)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_rule_of_every_item(rule: str):
+    check([("a", *each) for each in itertools.product(SHAPES, KNOWN)], [("a", {"b": rule})])
+
+
+def check(items: Sequence[Item], splits: Sequence[tuple[str, dict[str, str]]]) -> None:
+    """Register the items, split their classes, and map their labels to every contract."""
     history = History.of_classes("a", "b", "c")
     for i, (label, shape, known) in enumerate(items):
         history.item(f"r{i}", label, shape, attributes=known)
