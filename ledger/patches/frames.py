@@ -100,9 +100,8 @@ class Patches:
         """
         patches = self._book.governance.register.patches
         if patch_id not in patches:
-            raise InvalidRequest(
-                f"there is no patch {patch_id!r}; `errata patch list` names all {len(patches)}"
-            )
+            others = f"; `errata patch list` names all {len(patches)}" if patches else " yet"
+            raise InvalidRequest(f"there is no patch {patch_id!r}{others}")
         return patches[patch_id]
 
     def standing(self, patch_id: str, at: Where = HEAD) -> Standing:
