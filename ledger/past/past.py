@@ -40,9 +40,9 @@ class Past:
     def what_if(self, *without: Selection, at: Where = HEAD) -> WhatIf:
         """What the labels would be if the events of these selections had never been appended.
 
-        Exact by the reference fold. It costs two passes over the log, which take apart only what
-        is asked about, and two folds of the records that the events are about: less than a replay
-        where these are few, nearly two where they are most.
+        Exact by the reference fold. It costs about a replay: where the events are few, the records
+        that they are about are looked for and only these are folded; else everything is folded in
+        one pass, and each record twice from the first event on that is left out of it.
         """
         chosen = [Chosen.of(each, self.book.resolve) for each in without]
         return whatif.what_if(self.book.dataset, self.book.resolve(at), chosen)
