@@ -223,7 +223,7 @@ def apply(
         raise click.UsageError("a contract change takes two people: --approved-by WHO")
     desk = Contracting(open_ledger())
     seen = desk.preview(change)
-    fields = None if change.of_policy else _labels_fields(seen)
+    fields = _policy_change(seen) if change.of_policy else _labels_fields(seen)
     if not dry_run:
         since = seen.before.version
         desk.apply(change, actor=person, approved_by=approved_by or "", since=since)
@@ -234,11 +234,14 @@ def apply(
                 "before": seen.before.version,
                 "after": seen.contract.version,
                 "remarks": list(seen.remarks),
-                **(_policy_change(seen) if fields is None else fields),
+                **fields,
             }
         )
         return
-    _print_policy(seen) if fields is None else _print_labels(seen)
+    if change.of_policy:
+        _print_policy(seen, fields)
+    else:
+        _print_labels(seen, fields)
     for remark in seen.remarks:
         note(f"remark: {remark}")
     number = seen.contract.version
@@ -285,8 +288,7 @@ def _by_class(counts: Counts) -> dict[str, dict[str, int]]:
     return made
 
 
-def _print_labels(seen: Preview) -> None:
-    fields = _labels_fields(seen)
+def _print_labels(seen: Preview, fields: Mapping[str, Any]) -> None:
     splits = sorted({split for each in fields["classes"].values() for split in each["by_split"]})
     splits = [] if splits == [""] else splits
     rows: list[tuple[str, ...]] = []
@@ -329,6 +331,7 @@ def _before_after(counts: Mapping[str, int]) -> str:
 
 
 def _policy_change(seen: Preview) -> dict[str, Any]:
+    """What a change of policy changes, JSON-ready."""
     before, after = policy(seen.before), policy(seen.contract)
     return {
         "policy": {
@@ -339,8 +342,8 @@ def _policy_change(seen: Preview) -> dict[str, Any]:
     }
 
 
-def _print_policy(seen: Preview) -> None:
-    changed = _policy_change(seen)["policy"]
+def _print_policy(seen: Preview, fields: Mapping[str, Any]) -> None:
+    changed: Mapping[str, Any] = fields["policy"]
     rows = [(name, _value(each["before"]), _value(each["after"])) for name, each in changed.items()]
     print_table(rows, ["", f"contract {seen.before.version}", f"contract {seen.contract.version}"])
 
