@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,8 @@ from ledger.columnar.strings import (
 )
 from ledger.columnar.tables import Tables
 from ledger.core.outcome import Outcome
+
+_MARK = re.compile(b"#")
 
 
 class Naming:
@@ -121,7 +125,9 @@ class Naming:
         good = np.ones(len(at), np.bool_)
         if len(new):
             starts, lengths = _some(frame, "record", at[new])
-            marks = np.nonzero(frame.data == ord("#"))[0]
+            # Most batches hold no such byte at all, which is soon found.
+            any_mark = _MARK.search(frame.data.data) is not None
+            marks = np.nonzero(frame.data == ord("#"))[0] if any_mark else np.empty(0, np.int64)
             bad = np.searchsorted(marks, starts) != np.searchsorted(marks, starts + lengths)
             good[new[bad]] = False
             codes = record[new]

@@ -57,10 +57,11 @@ class _Arrays:
             return
         capacity = max(size, 2 * self.capacity, 1024)
         for name, (kind, fill) in self.FILLS.items():
-            grown: Any = np.empty(capacity, kind)  # pyright: ignore[reportUnknownVariableType]
+            grown: Any = np.zeros(capacity, kind)  # pyright: ignore[reportUnknownVariableType]
             if self.capacity:
                 grown[: self.capacity] = getattr(self, name)
-            grown[self.capacity :] = fill
+            if fill:  # else the rest takes no memory before it is written to
+                grown[self.capacity :] = fill
             setattr(self, name, grown)
         self.capacity = capacity
 

@@ -251,8 +251,14 @@ class Readers:
 
     def _new(self) -> Consumer:
         # All that is asked for is there, so waiting on the broker only delays the word that a
-        # partition ends in offsets without messages.
-        own = {"group.id": "errata-reader", "enable.partition.eof": True, "fetch.wait.max.ms": 20}
+        # partition ends in offsets without messages. A new client finds the broker connected only
+        # after half of the time that it backs off at first: by default 50 ms.
+        own = {
+            "group.id": "errata-reader",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 20,
+            "reconnect.backoff.ms": 20,
+        }
         return self._cluster.client(Consumer, "consumer", own)
 
     def _meet(self, reader: Consumer, name: str) -> None:
