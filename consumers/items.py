@@ -63,7 +63,7 @@ def _item_fields(state: State, item_id: str) -> dict[str, Any]:
         "unresolved": None if label is None or isinstance(label, str) else label_text(label),
         "geometry": plain(item.geometry),
         "split": record.split,
-        "attributes": dict(item.attributes),
+        "attributes": dict(sorted(item.attributes.items())),
         "content": item.content,
         "source": item.source,
         "contract_version": state.governance.contract.version,

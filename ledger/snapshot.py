@@ -2,7 +2,8 @@
 
 `jsonl` is the canonical form; its SHA-256 is the snapshot's content hash. Parquet and CSV hold the
 same rows as columns `id, record, label, geometry_type, coordinates, split` (coordinates a list of
-numbers; in CSV as JSON). With content, `content` and `attributes` (JSON) follow, for training.
+numbers; in CSV as JSON). With content, `content` and `attributes` (JSON, its keys sorted) follow,
+for training.
 In Arrow and Parquet `label` and `split` are dictionaries of strings, which pandas and Polars have
 as categories: of all classes of the contract in its order, so that a label's index is the same in
 every snapshot under one contract, and of the splits that occur, sorted.
@@ -278,7 +279,7 @@ def _with_content(row: Row) -> bytes:
     if row.content is not None:
         fields["content"] = row.content
     if row.attributes:
-        fields["attributes"] = dict(row.attributes)
+        fields["attributes"] = dict(sorted(row.attributes.items()))
     return (json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
 
 
