@@ -19,7 +19,7 @@ events between two of them are laid out together, so that each named position is
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ledger import positions
@@ -58,15 +58,11 @@ def copy(
 
     Raises:
         InvalidRequest: `target` is not empty, or the source holds what no layout can keep.
-        CorruptLog: a version of the copy does not have the hash that its tag says.
+        CorruptLog: a version of the copy does not have the hash that its tag says; or the source
+            lacks its head, with the events of which a copy begins.
     """
-    for dataset, topics in ((target, (Topic.LABELS, Topic.GOVERNANCE)), (source, _OTHERS)):
-        for topic in topics:
-            if any(dataset.log.ends(topic)):
-                raise InvalidRequest(
-                    f"{dataset.log.topic_name(topic)} at {dataset.log.url} holds events: "
-                    + ("copy into a new dataset" if dataset is target else "it can't be copied yet")
-                )
+    check_source(source)
+    _refuse_events(target, (Topic.LABELS, Topic.GOVERNANCE), "copy into a new dataset")
     copying = _Copying(source, target, copied)
     copying.labels()
     copying.governance()
@@ -77,6 +73,25 @@ def copy(
                 f"{proof.tagged_sha256}: do not use the copy, and check the source"
             )
     return positions.ends(target)
+
+
+def check_source(source: Dataset) -> None:
+    """Refuse what cannot be copied at all, before anything is made to copy it into.
+
+    Raises:
+        InvalidRequest: it holds events on topics that no copy has yet.
+        CorruptLog: it lacks its head.
+    """
+    _refuse_events(source, _OTHERS, "it can't be copied yet")
+    for partition in range(source.partitions):
+        source.refuse_lost(partition, 0, "what a copy begins with")
+
+
+def _refuse_events(dataset: Dataset, topics: Sequence[Topic], why: str) -> None:
+    for topic in topics:
+        if any(dataset.log.ends(topic)):
+            name = dataset.log.topic_name(topic)
+            raise InvalidRequest(f"{name} at {dataset.log.url} holds events: {why}")
 
 
 class _Copying:

@@ -14,6 +14,7 @@ from ledger.cli import (
     settings,
     shared,
 )
+from ledger.copying import check_source
 from ledger.copying import copy as copy_dataset
 from ledger.errors import InvalidRequest
 from ledger.ledger import Ledger
@@ -51,6 +52,7 @@ def copy(
     )
     if (there.log, there.dataset) == (here.log, here.dataset):
         raise InvalidRequest("a copy needs another log (--to) or another name (--to-dataset)")
+    check_source(source.dataset)
     count = source.dataset.partitions if partitions is None else partitions
     with Ledger.create_from(there, count) as target:
         size = sum(source.dataset.log.ends(Topic.LABELS))

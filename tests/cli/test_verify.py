@@ -13,7 +13,7 @@ import pytest
 
 from ledger import Ledger
 from tests.cli.command import Errata
-from tests.events import item, proposal
+from tests.events import item
 
 
 def test_every_version_is_proved(book: Errata) -> None:
@@ -178,48 +178,3 @@ def test_a_copy_keeps_versions_and_labels(book: Errata) -> None:
 def test_a_copy_needs_another_place(book: Errata) -> None:
     """Copying a dataset onto itself is refused."""
     assert "another log (--to) or another name" in book.refused("copy")
-
-
-def test_a_log_without_its_head(book: Errata) -> None:
-    """Commands go on with what stands in for it, and say so; what needs lost events is refused."""
-    pytest.importorskip("adbc_driver_sqlite")
-    early = [item(f"e{i}", "dog") for i in range(9)]
-    book(
-        "append", book.write("a.jsonl", [proposal("c2", "b", "cat", "dog", reason="loud"), *early])
-    )
-    book("tag", "v1")
-    book("rebuild")
-    book("append", book.write("b.jsonl", [item(f"d{i}", "dog") for i in range(9)]))
-    whole, labels = book("snapshot").out, book("status", "--json").json["labels"]
-    v1 = book("snapshot", "--at", "v1").out
-    log = book.folder / "errata.db"
-    with contextlib.closing(sqlite3.connect(log)) as connection, connection:
-        connection.execute(
-            """DELETE FROM records WHERE offset < 1 AND partition_id IN
-                (SELECT partition_id FROM partitions WHERE topic LIKE '%.labels')"""
-        )
-    said = book("snapshot")
-    assert said.out == whole
-    assert "partition 0 begins at offset 1; the checkpoint at" in said.err
-    assert book("snapshot", "--at", "v1").out == v1
-    status = book("status", "--json").json
-    assert (status["labels"], status["outcomes"]) == (labels, None)
-    assert set(status["checkpoints_stand_in_below"]) == {1}
-    assert {line["correction_id"]: line["reason"] for line in book("review", "--json").lines} == {
-        "c2": "loud"
-    }
-    said = book("verify")
-    assert "proved, by checkpoint" in said.out
-    assert "partition 0 begins at offset 1: what is before is taken from a checkpoint" in said.err
-    book("import", book.write("new.csv", "id,label\nf1,cat\n"))
-    book("review", "c2", "accept")
-    book("tag", "v2")
-    book("worker", "--once")
-    assert book("status", "--json").json["labels"]["dog"] == labels["dog"] + 1
-    assert book("verify").out.count("proved") == 4
-    assert "cannot be told" in book.refused("blame", "a")
-    assert "cannot be made anew" in book.refused("rebuild")
-    book("rebuild", "--no-checkpoints")
-    for folder in book.folder.glob("*.checkpoints"):
-        folder.rename(book.folder / "gone")
-    assert "no checkpoint stands in for it" in book.refused("snapshot")

@@ -1,0 +1,100 @@
+"""Commands on a log whose head is gone, where checkpoints stand in for it."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+
+import pytest
+
+pytest.importorskip("polars")
+pytest.importorskip("pyarrow")
+pytest.importorskip("adbc_driver_sqlite")
+
+from tests.cli.command import Errata
+from tests.events import item, proposal
+
+
+def behead(book: Errata, head: int) -> None:
+    """Delete the label events of each partition before this offset."""
+    log = book.folder / "errata.db"
+    with contextlib.closing(sqlite3.connect(log)) as connection, connection:
+        connection.execute(
+            """DELETE FROM records WHERE offset < ? AND partition_id IN
+                (SELECT partition_id FROM partitions WHERE topic LIKE '%.labels')""",
+            (head,),
+        )
+
+
+def more(book: Errata, name: str) -> None:
+    """Append some items to each partition."""
+    events = [item(f"{name}{i}", "dog") for i in range(12)]
+    book("append", book.write(f"{name}.jsonl", events))
+
+
+def test_a_log_without_its_head(book: Errata) -> None:
+    """Commands go on with what stands in for it, and say so; what needs lost events is refused."""
+    early = [item(f"e{i}", "dog") for i in range(9)]
+    book(
+        "append", book.write("a.jsonl", [proposal("c2", "b", "cat", "dog", reason="loud"), *early])
+    )
+    book("tag", "v1")
+    book("rebuild")
+    book("append", book.write("b.jsonl", [item(f"d{i}", "dog") for i in range(9)]))
+    whole, labels = book("snapshot").out, book("status", "--json").json["labels"]
+    v1 = book("snapshot", "--at", "v1").out
+    behead(book, 1)
+    said = book("snapshot")
+    assert said.out == whole
+    assert "partition 0 begins at offset 1; the checkpoint at" in said.err
+    assert book("snapshot", "--at", "v1").out == v1
+    status = book("status", "--json").json
+    assert (status["labels"], status["outcomes"]) == (labels, None)
+    assert set(status["checkpoints_stand_in_below"]) == {1}
+    assert {line["correction_id"]: line["reason"] for line in book("review", "--json").lines} == {
+        "c2": "loud"
+    }
+    said = book("verify")
+    assert "proved, by checkpoint" in said.out
+    assert "partition 0 begins at offset 1: what is before is taken from a checkpoint" in said.err
+    book("import", book.write("new.csv", "id,label\nf1,cat\n"))
+    book("review", "c2", "accept")
+    book("tag", "v2")
+    book("worker", "--once")
+    assert book("status", "--json").json["labels"]["dog"] == labels["dog"] + 1
+    assert book("verify").out.count("proved") == 4
+    assert "cannot be told" in book.refused("blame", "a")
+    assert "cannot be made anew" in book.refused("rebuild")
+    book("rebuild", "--no-checkpoints")
+    for folder in book.folder.glob("*.checkpoints"):
+        folder.rename(book.folder / "gone")
+    assert "no checkpoint stands in for it" in book.refused("snapshot")
+
+
+def test_attributes_are_printed_in_one_order(book: Errata) -> None:
+    """By name, whatever the order in which an event says them, and whoever tells of them."""
+    attributes = {"width": 3.0, "Depth": "ä", "height": 2.0}
+    told = item("w", "cat", content="text", attributes=attributes)
+    book("append", book.write("w.jsonl", [told]))
+    whole, shown = book("snapshot", "--content").out, book("show", "w").out
+    ordered = '"attributes":{"Depth":"ä","height":2.0,"width":3.0}'
+    assert ordered in whole
+    assert '{"Depth": "ä", "height": 2.0, "width": 3.0}' in shown
+    assert list(book("show", "w", "--json").json["attributes"]) == sorted(attributes)
+    more(book, "e")
+    book("rebuild")
+    more(book, "f")
+    full = book("snapshot", "--content").out
+    behead(book, 3)
+    assert book("snapshot", "--content").out == full
+    assert book("show", "w").out.splitlines()[:5] == shown.splitlines()[:5]
+
+
+def test_a_copy_is_refused_before_it_is_begun(book: Errata) -> None:
+    """No empty dataset is left behind, which would answer as if that were all there is."""
+    more(book, "e")
+    book("rebuild")
+    behead(book, 1)
+    said = book.refused("copy", "--to-dataset", "other", "--partitions", "2")
+    assert "what a copy begins with cannot be told" in said
+    assert "there is no dataset 'other'" in book.refused("status", "--dataset", "other")
