@@ -57,7 +57,7 @@ class Fork:
             self._place(batch.rows)
             events = {row: event for row, event in batch.events.items() if apart[row]}
             rows = batch.rows.where(apart[batch.rows.at])
-            rows = rows.where(~self._idle(rows, records[list(events)], _versions(events)))
+            rows = rows.where(~self._idle(rows, records[list(events)]))
             self.less.fold(batch._replace(rows=rows, events=events))
 
     def void(self, frame: Frame, events: Mapping[int, object], gone: Bools) -> None:
@@ -154,18 +154,17 @@ class Fork:
             if name in records:
                 self.less.reference.records[name] = _copied(records[name])
 
-    def _idle(self, rows: Rows, odd: Ints, versions: Ints) -> Bools:
+    def _idle(self, rows: Rows, odd: Ints) -> Bools:
         """The votes whose correction is not there without what is left out. All that is left of
         them is the contract that they bring to their record, which is noted here.
 
         Args:
             rows: what is to be folded as columns.
-            odd: the records of what is not.
-            versions: the contracts that this names.
+            odd: the records of what is not, which may be the proposal.
         """
         own, things = self.less.columns.corrections, self.less.columns.things
         own.grow(self.less.names.corrections.size)
-        idle = (rows.kind == DECIDED) & ~things.complex[rows.record]
+        idle = (rows.kind == DECIDED) & ~things.complex[rows.record] & ~np.isin(rows.record, odd)
         votes = rows.correction[idle]
         proposed = rows.correction[rows.kind == PROPOSED]
         idle[idle] = (own.record[votes] == NO_RECORD) & ~np.isin(votes, proposed)
@@ -175,20 +174,13 @@ class Fork:
         least[raising.record] = _NEVER
         others = rows.where(~idle)
         np.minimum.at(least, others.record, others.version)
-        np.minimum.at(least, odd, versions)
         folded = least[raising.record] < raising.version
-        for each in (raising.record, others.record, odd):
-            least[each] = -1
+        least[raising.record] = least[others.record] = -1
         idle[np.isin(rows.at, raising.at[folded])] = False
         noted = raising.where(~folded)
         np.maximum.at(things.contract, noted.record, noted.version.astype(np.int32))
         things.known[noted.record] = True
         return idle
-
-
-def _versions(events: Mapping[int, object]) -> Ints:
-    labelled = (event for event in events.values() if isinstance(event, LabelEvent))
-    return np.array([event.contract_version for event in labelled], np.int64)
 
 
 def _copy_votes(mine: Columns, theirs: Columns, corrections: Ints) -> None:

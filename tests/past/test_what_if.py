@@ -179,6 +179,15 @@ def taken_ids() -> History:
     return history
 
 
+def drawn() -> History:
+    """Ann adds a region with a geometry, and Eve corrects its record."""
+    history = History.of_classes("cat", "dog", partitions=1)
+    history.item("r", "cat")
+    history.correct("r#1", None, "dog", None, Geometry("span", (0, 3)))
+    history.correct("r", "cat", "dog", by="eve")
+    return history
+
+
 def boxes() -> History:
     """Eve and Ann correct boxes, one of which comes later; then their class is split by area."""
     history = History.of_classes("cat", "dog", partitions=1)
@@ -201,6 +210,7 @@ def boxes() -> History:
         (later_votes, {"r": "cat"}),
         (earlier_votes, {"r": "dog"}),
         (taken_ids, {"r": "dog", "s": "dog"}),
+        (drawn, {"r": "cat", "r#1": "dog"}),
         (
             boxes,
             {"other0": "dog", "other1": "dog", "other2": "dog"}
