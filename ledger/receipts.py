@@ -19,7 +19,7 @@ from ledger.core.events import (
 )
 from ledger.core.fold import PartitionFold
 from ledger.core.outcome import Outcome
-from ledger.dataset import Entry
+from ledger.dataset import Dataset, Entry
 from ledger.errors import InvalidRequest
 from ledger.reading import Reading
 from ledger.record import fold_record, home_of, record_proposed_in, state_of
@@ -119,14 +119,27 @@ def receipt(book: Reading, correction_id: str, record_id: str | None = None) -> 
             said.append(_Said(entry, event, outcome))
 
     if record is not None:
-        stop = head.labels[home_of(record, book.dataset)]
-        fold = fold_record(book.dataset, book.governance, record, stop, observe)
+        home = home_of(record, book.dataset)
+        since = _since(book.dataset, home, correction_id, record)
+        stop = head.labels[home]
+        fold = fold_record(book.dataset, book.governance, record, stop, observe, since=since)
         sent = _sent(said)
         if sent is not None:
             return _receipt(book, fold, said, *sent)
+        book.dataset.refuse_lost(home, 0, f"whether correction {correction_id!r} was received")
     raise InvalidRequest(
         f"there is no correction {correction_id!r} on the log: it was not received; send it again"
     )
+
+
+def _since(dataset: Dataset, home: int, correction_id: str, record: str) -> int:
+    """From where on all that was said of a correction has to be read: what refers to it comes
+    after it.
+    """
+    head = dataset.head(home)
+    if dataset.stand_in is None or not head:
+        return 0
+    return 0 if record in dataset.stand_in.proposed_in(home, correction_id, head) else head
 
 
 def _sent(said: list[_Said]) -> tuple[_Said, CorrectionProposed] | None:

@@ -136,6 +136,7 @@ def record_proposed_in(
 
     Raises:
         InvalidRequest: several have one, and none is given.
+        CorruptLog: none is found, and some label events are gone.
     """
     records = [record_id] if record_id else proposed_in(dataset, correction_id, position)
     if len(records) > 1:
@@ -143,6 +144,11 @@ def record_proposed_in(
             f"correction {correction_id!r} is in several records, {', '.join(records)}: "
             "give --record"
         )
+    if not records:  # of a refused one no checkpoint has the id
+        for partition, stop in enumerate(position.labels):
+            if stop:
+                what = f"whether correction {correction_id!r} was received"
+                dataset.refuse_lost(partition, 0, what)
     return records[0] if records else None
 
 

@@ -14,7 +14,15 @@ from typing import Any, cast
 
 from ledger import positions
 from ledger.clock import new_id, now
-from ledger.core.events import Event, PatchDecided, PatchProposed, RolledBack, VersionTagged
+from ledger.core.events import (
+    Event,
+    PatchDecided,
+    PatchProposed,
+    PolicyChanged,
+    RolledBack,
+    SchemaChanged,
+    VersionTagged,
+)
 from ledger.core.outcome import Outcome
 from ledger.core.position import Position
 from ledger.dataset import Dataset, topic_of
@@ -60,7 +68,8 @@ class Writer:
         Raises:
             InvalidRequest: names the event's number, counted from 1, and the rule.
         """
-        stamps = Stamps("unstamped", now(), 0, Position((0,) * self._dataset.partitions, 0))
+        heads = tuple(map(self._dataset.head, range(self._dataset.partitions)))
+        stamps = Stamps("unstamped", now(), 0, Position(heads, 0))
         for number, given in enumerate(events, 1):
             self._message(number, given, self._event(number, given, stamps, there=False))
 
@@ -125,7 +134,25 @@ class Writer:
                 event = admit(given, stamps)
             if there:
                 _refuse_beyond(event, stamps.position)
+            self._refuse_lost(event)
             return event
+
+    def _refuse_lost(self, event: Event) -> None:
+        """Refuse to change what label events mean that are gone: no fold could be made of it."""
+        match event:
+            case RolledBack():
+                name, offsets = "to", event.to.labels
+            case SchemaChanged() | PolicyChanged():
+                name, offsets = "at", event.at
+            case _:
+                return
+        for partition, offset in enumerate(offsets):
+            if offset < (head := self._dataset.head(partition)):
+                raise InvalidRequest(
+                    f"{type(event).__name__}: {name} names offset {offset} of partition "
+                    f"{partition}, and what {self._dataset.log.topic_name(Topic.LABELS)} holds "
+                    f"begins at {head}: what became of lost events stays as it is"
+                )
 
     def _message(self, number: int, given: Given, event: Event) -> Message:
         with _numbered(number):

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ledger.core.events import ReviewDecided
 from ledger.core.fold import Correction
@@ -21,7 +22,10 @@ from ledger.core.register import Patch
 from ledger.dataset import Dataset, Entry
 from ledger.logs.base import Topic
 from ledger.record import state_of
-from ledger.replay import State
+from ledger.replay import State, fold_governance
+
+if TYPE_CHECKING:
+    from ledger.columnar.delta import Delta
 
 SETTLING = frozenset({Outcome.APPLIED, Outcome.STALE, Outcome.KEPT})
 """What a vote that settles a correction makes of it."""
@@ -75,15 +79,25 @@ def standings(
         position: where their corrections are looked at.
         stop: how far the log is searched for their records; at or beyond the position.
     """
-    records = {key.decode() for key in _keys(dataset, patches, stop)} if patches else set[str]()
+    starts = [
+        max(dataset.head(partition), min((each.event.at[partition] for each in patches), default=0))
+        for partition in range(dataset.partitions)
+    ]
+    records = {key.decode() for key in _keys(dataset, patches, starts, stop)}
     settled: dict[tuple[str, str], tuple[int, int]] = {}
+    for partition, lost in _lost(dataset, position) if patches else ():
+        named = lost.corrections["patch_id"].is_in([each.event.patch_id for each in patches])
+        records.update(lost.corrections["record_id"].filter(named))
+        for row in lost.reviews.select("record_id", "correction_id", "outcome", "offset").rows():
+            if row[2] in SETTLING:
+                settled[row[0], row[1]] = partition, row[3]
 
     def observe(entry: Entry, outcome: Outcome) -> None:
         event = entry.event
         if isinstance(event, ReviewDecided) and outcome in SETTLING:
             settled[event.record_id, event.correction_id] = entry.partition, entry.offset
 
-    state = state_of(dataset, records, position, observe)
+    state = state_of(dataset, records, position, observe, starts)
     mine: dict[str, list[Correction]] = {each.event.patch_id: [] for each in patches}
     authors = {each.event.patch_id: each.event.actor for each in patches}
     for correction in state.corrections():
@@ -106,14 +120,25 @@ def _by_item(correction: Correction) -> bytes:
     return correction.proposal.item_id.encode()
 
 
-def _keys(dataset: Dataset, patches: Sequence[Patch], stop: Position) -> Iterator[bytes]:
+def _lost(dataset: Dataset, position: Position) -> Iterator[tuple[int, Delta]]:
+    """What the log holds no more of each partition below a position, as a checkpoint tells it."""
+    if dataset.stand_in is None:
+        return
+    governance = fold_governance(dataset, position.governance)
+    for partition, stop in enumerate(position.labels):
+        if end := min(stop, dataset.head(partition)):
+            yield partition, dataset.stand_in.rows(governance, partition, end)
+
+
+def _keys(
+    dataset: Dataset, patches: Sequence[Patch], starts: Sequence[int], stop: Position
+) -> Iterator[bytes]:
     """The keys of the messages that may name one of the patches: their values hold its id, and
     nothing is decoded.
     """
     named = re.compile(b"|".join(re.escape(each.event.patch_id.encode()) for each in patches))
-    for partition, end in enumerate(stop.labels):
-        start = min(each.event.at[partition] for each in patches)
-        if start >= end:
+    for partition, (start, end) in enumerate(zip(starts, stop.labels, strict=True)):
+        if start >= end or not patches:
             continue
         for batch in dataset.log.read(Topic.LABELS, partition, start, end):
             for row, value in enumerate(batch.values):
