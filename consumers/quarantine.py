@@ -3,7 +3,8 @@ event of ours, with its bytes and the reason.
 
 It is a group of its own, so that each partition has one member that does it. How far it came, the
 quarantine topic itself says: behind the last message that it names nothing was found, or it is
-found again. The id of what it writes is computed from the place, so that twice is once.
+found again. The id of what it writes is computed from the place, so that twice is once. Of messages
+that the log holds no more, checkpoints tell which were no event: they are told without their bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ledger.codec import VALUE_BYTES_MAX, Undecodable
 from ledger.columnar.frame import ODD, Reader
 from ledger.core.events import EventQuarantined
 from ledger.core.position import Position
-from ledger.dataset import Dataset
+from ledger.dataset import Dataset, Entry
 from ledger.logs.base import Batch, Subscription, Topic
 
 GATE = "decoder"
@@ -78,6 +79,9 @@ class Quarantine:
     def _untold(self, topic: Topic, partition: int, start: int, stop: int) -> int:
         """The first message in `[start, stop)` that is yet to be quarantined, or `stop`."""
         start = max(start, self._behind(topic, partition))
+        for event in self._lost(topic, partition, start, stop):
+            return event.source_offset
+        start = max(start, self._head(topic, partition))
         if start >= stop:
             return stop
         for batch in self._dataset.log.read(topic, partition, start, stop):
@@ -86,8 +90,14 @@ class Quarantine:
         return stop
 
     def _start(self, topic: Topic, partition: int) -> int:
-        start = self._offsets[topic, partition] = self._behind(topic, partition)
+        behind, head = self._behind(topic, partition), self._head(topic, partition)
+        self._tell(topic, self._lost(topic, partition, behind, head))
+        start = self._offsets[topic, partition] = max(behind, head)
         return start
+
+    def _head(self, topic: Topic, partition: int) -> int:
+        """The first offset that the log still holds."""
+        return self._dataset.head(partition) if topic is Topic.LABELS else 0
 
     def _behind(self, topic: Topic, partition: int) -> int:
         """Behind the last message of the partition that was quarantined."""
@@ -104,14 +114,17 @@ class Quarantine:
         return start
 
     def _quarantine(self, batch: Batch) -> None:
-        found = (self._dataset.message(event) for event in self._undecodable(batch))
+        self._tell(batch.topic, self._undecodable(batch))
+        self._offsets[batch.topic, batch.partition] = batch.offsets[-1] + 1
+
+    def _tell(self, topic: Topic, events: Iterator[EventQuarantined]) -> None:
+        found = map(self._dataset.message, events)
         # Partition by partition in the order of the source: whatever is stored when this dies,
         # all before it is too, so that the last one stored says how far it came.
         for _, run in groupby(found, key=lambda message: message.partition):
             messages = list(run)
             self._dataset.append(Topic.QUARANTINE, messages)
-            _say.info("quarantined", topic=batch.topic.value, count=len(messages))
-        self._offsets[batch.topic, batch.partition] = batch.offsets[-1] + 1
+            _say.info("quarantined", topic=topic.value, count=len(messages))
 
     def _undecodable(self, batch: Batch) -> Iterator[EventQuarantined]:
         if batch.topic is Topic.LABELS:
@@ -123,19 +136,34 @@ class Quarantine:
                 if value is not None and len(value) > _KEPT_BYTES_MAX:
                     reason += f"; its {len(value):,} bytes stay where they are"
                     value = None
-                yield EventQuarantined(
-                    event_id=self._id(entry.topic, entry.partition, entry.offset),
-                    actor=GATE,
-                    occurred_at=datetime.fromtimestamp(entry.timestamp_ms / 1000, UTC),
-                    contract_version=0,
-                    source_topic=entry.topic.value,
-                    source_partition=entry.partition,
-                    source_offset=entry.offset,
-                    key=entry.key,
-                    value=value,
-                    reason=reason,
-                    gate=GATE,
-                )
+                yield self._event(entry, value, reason)
+
+    def _lost(
+        self, topic: Topic, partition: int, start: int, stop: int
+    ) -> Iterator[EventQuarantined]:
+        """Likewise of messages in `[start, stop)` that the log holds no more."""
+        stop, known = min(stop, self._head(topic, partition)), self._dataset.stand_in
+        if known is None or start >= stop:
+            return
+        reason = "no event, of which a checkpoint tells: its key and its bytes are gone"
+        for offset, timestamp_ms in known.undecodable(partition, start, stop):
+            entry = Entry(topic, partition, offset, timestamp_ms, None, Undecodable(reason))
+            yield self._event(entry, None, reason)
+
+    def _event(self, entry: Entry, value: bytes | None, reason: str) -> EventQuarantined:
+        return EventQuarantined(
+            event_id=self._id(entry.topic, entry.partition, entry.offset),
+            actor=GATE,
+            occurred_at=datetime.fromtimestamp(entry.timestamp_ms / 1000, UTC),
+            contract_version=0,
+            source_topic=entry.topic.value,
+            source_partition=entry.partition,
+            source_offset=entry.offset,
+            key=entry.key,
+            value=value,
+            reason=reason,
+            gate=GATE,
+        )
 
     def _odd(self, batch: Batch) -> Batch:
         """The messages that are not plainly events."""

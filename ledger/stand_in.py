@@ -64,6 +64,12 @@ class StandIn(Protocol):
         """See `ledger.replay.first_use`, among lost events."""
         ...
 
+    def undecodable(self, partition: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Offset and timestamp, in milliseconds, of each lost message in this range that was no
+        event.
+        """
+        ...
+
     def offset_after(self, partition: int, timestamp_ms: int) -> int | None:
         """The first lost event that is later; None where none is."""
         ...

@@ -28,6 +28,7 @@ from ledger.columnar.state import registration_stub, stub
 from ledger.core.epochs import Epochs, live
 from ledger.core.events import Event, Geometry, record_of
 from ledger.core.governance import Governance
+from ledger.core.outcome import Outcome
 from ledger.dataset import Dataset
 from ledger.errors import CheckpointDamaged, CorruptLog
 from ledger.logs.base import Batch, Topic
@@ -188,6 +189,13 @@ class Standing:
             return first
 
         return self._ask(partition, ask)
+
+    def undecodable(self, partition: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """See `StandIn`."""
+        names = ("offset", "timestamp_ms", "outcome")
+        rows = self._ask(partition, lambda part: part.rows("refusals", [(start, stop)], names))
+        alien = rows.filter(pl.col("outcome") == Outcome.UNDECODABLE.value)
+        yield from alien.select("offset", "timestamp_ms").iter_rows()
 
     def offset_after(self, partition: int, timestamp_ms: int) -> int | None:
         """See `StandIn`."""

@@ -11,6 +11,9 @@ pytest.importorskip("polars")
 pytest.importorskip("pyarrow")
 pytest.importorskip("adbc_driver_sqlite")
 
+from ledger import Ledger
+from ledger.core.partitioner import partition_of
+from ledger.logs.base import Message, Topic
 from tests.cli.command import Errata
 from tests.events import item, proposal
 
@@ -28,7 +31,7 @@ def behead(book: Errata, head: int) -> None:
 
 def more(book: Errata, name: str) -> None:
     """Append some items to each partition."""
-    events = [item(f"{name}{i}", "dog") for i in range(12)]
+    events = [item(f"{name}{i}", "dog") for i in range(30)]
     book("append", book.write(f"{name}.jsonl", events))
 
 
@@ -98,3 +101,37 @@ def test_a_copy_is_refused_before_it_is_begun(book: Errata) -> None:
     said = book.refused("copy", "--to-dataset", "other", "--partitions", "2")
     assert "what a copy begins with cannot be told" in said
     assert "there is no dataset 'other'" in book.refused("status", "--dataset", "other")
+
+
+def alien(name: str) -> tuple[int, int]:
+    """Append bytes that are no event, and return their place."""
+    with Ledger.open() as ledger:
+        home = partition_of(name.encode(), ledger.dataset.partitions)
+        message = Message(home, name.encode(), b"no event", 1_000)
+        return home, ledger.dataset.log.append(Topic.LABELS, [message])[0]
+
+
+def test_quarantine_goes_on(book: Errata) -> None:
+    """What was no event is told though it is gone, rolled back or not, without its bytes and once;
+    what follows is told as ever.
+    """
+    kept = [alien("a")]
+    book("worker", "--quarantine", "--once")
+    book("tag", "v1")
+    lost = [alien("b")]
+    book("rollback", "--to", "v1", "--approved-by", "bob", "--reason", "no")
+    lost.append(alien("c"))
+    more(book, "e")
+    book("rebuild")
+    head = max(offset for _, offset in lost) + 1
+    more(book, "f")
+    behead(book, head)
+    kept.append(alien("d"))
+    for _ in range(2):
+        book("worker", "--quarantine", "--once")
+    said = book("log", "--quarantine", "--json").lines
+    found = [
+        ((each["source_partition"], each["source_offset"]), each["value"] is None) for each in said
+    ]
+    assert sorted(found) == sorted([*((p, False) for p in kept), *((p, True) for p in lost)])
+    assert sum("its bytes are gone" in each["reason"] for each in said) == 2
