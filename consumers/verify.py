@@ -20,10 +20,10 @@ from ledger.cli import (
     settings,
     shared,
 )
-from ledger.errors import CorruptLog, VerificationFailed
+from ledger.errors import CorruptLog, EventsLost, VerificationFailed
 from ledger.reading import Proof
 from ledger.snapshot import Row
-from ledger.verifying import Kept, now, stood_in, undisturbed, verify_kept
+from ledger.verifying import BACKUP, Kept, now, stood_in, unchecked, undisturbed, verify_kept
 from ledger.wiring import views_path
 
 _SHOWN_MAX = 20
@@ -42,7 +42,7 @@ def verify(*, names: tuple[str, ...], as_json: bool) -> None:
 
     NAMES are the versions to prove; without any, all are, and views and checkpoints with them,
     but for what a worker is still about to bring up to a rollback. The exit code is 1 if anything
-    differs, or was tagged without a hash.
+    differs, or was tagged without a hash; not if something cannot be checked, which is said.
     """
     book = open_ledger()
     proofs: list[Proof] = []
@@ -61,15 +61,30 @@ def verify(*, names: tuple[str, ...], as_json: bool) -> None:
         raise CorruptLog(f"not proved: {', '.join(failed)}")
     wrong = [each.name for each in kept if each.wrong]
     if wrong:
-        raise VerificationFailed(
-            f"not as the log says: {' and '.join(wrong)}. Make them again: `errata rebuild`"
-        )
+        remedy = _remedy(wrong, alone=book.dataset.stand_in is None)
+        raise VerificationFailed(f"not as the log says: {' and '.join(wrong)}. {remedy}")
+
+
+def _remedy(wrong: Sequence[str], *, alone: bool) -> str:
+    """What to do. Of a log that is not whole alone, checkpoints are not made again."""
+    if alone:
+        return "Make them again: `errata rebuild`"
+    views = "`errata rebuild --no-checkpoints` makes views again"
+    said = {"checkpoints": BACKUP, "views": views}
+    return ". ".join(said[name] for name in wrong)
 
 
 def _looked_into(kept: Kept, path: Path, book: Ledger) -> Kept:
     """With what is wrong in any table, where the labels are right."""
     if not kept.proved:
         return kept
+    try:
+        return _every_table(kept, path, book)
+    except EventsLost as error:
+        return unchecked(kept.name, error)
+
+
+def _every_table(kept: Kept, path: Path, book: Ledger) -> Kept:
     if kept.name == "views":
         from consumers.proving import wrong_with
 
@@ -82,7 +97,7 @@ def _looked_into(kept: Kept, path: Path, book: Ledger) -> Kept:
     def look() -> Kept:
         return kept._replace(problems=tuple(wrong_rows(book.dataset, store, now(book))))
 
-    return undisturbed(store, look) or kept
+    return undisturbed(book.dataset, store, look) or kept
 
 
 def _say_versions(proofs: Sequence[Proof], *, as_json: bool) -> None:

@@ -25,7 +25,7 @@ from ledger.core.events import (
     LabelEvent,
 )
 from ledger.core.partitioner import partition_of
-from ledger.errors import ConfigurationError, CorruptLog, InvalidRequest
+from ledger.errors import ConfigurationError, CorruptLog, EventsLost, InvalidRequest
 from ledger.logs.base import Batch, Log, Message, Topic
 from ledger.registry import ConfluentRegistry, EmbeddedRegistry, meta_message
 from ledger.stand_in import StandIn, headless
@@ -94,11 +94,11 @@ class Dataset:
         """Refuse what asks for the label events themselves from `start` on, where they are gone.
 
         Raises:
-            CorruptLog: says so of `what`.
+            EventsLost: says so of `what`.
         """
         if start < (head := self.head(partition)):
             name = self.log.topic_name(Topic.LABELS)
-            raise CorruptLog(
+            raise EventsLost(
                 f"{what} cannot be told: {name} partition {partition} begins at offset {head}, and "
                 "a checkpoint that stands in for what was before holds what became of the events, "
                 "and not the events themselves"

@@ -27,6 +27,10 @@ class CorruptLog(LedgerError):
     """The log itself is not what was written: a missing head, a gap, a recreated topic."""
 
 
+class EventsLost(CorruptLog):
+    """What is asked for takes label events that are gone, and no checkpoint tells it of them."""
+
+
 class LogUnavailable(LedgerError):
     """The log cannot answer or take an event now: broker away, file locked, disk full.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ledger.core.governance import Governance
 from ledger.core.position import Position
 from ledger.dataset import Dataset
-from ledger.errors import CheckpointDamaged, LedgerError
+from ledger.errors import CheckpointDamaged, EventsLost, LedgerError
 from ledger.logs.base import Topic
 from ledger.reading import Reading
 from ledger.replay import rebuild, replay
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ledger.checkpoints.store import Store
 
 _LOOKS = 5
+BACKUP = (
+    "No log makes again what stands in for its lost events: restore the checkpoints from a backup"
+)
 
 
 class Kept(NamedTuple):
@@ -79,14 +82,22 @@ def now(book: Reading) -> Governance:
     return governance.prefix(book.reader.stop)
 
 
-def undisturbed(store: Store, look: Callable[[], Kept | None]) -> Kept | None:
+def unchecked(name: str, error: EventsLost) -> Kept:
+    """What is kept under this name, where no replay can be had to hold it against."""
+    return Kept(name, None, Difference(()), (), f"not checked: {error}")
+
+
+def undisturbed(dataset: Dataset, store: Store, look: Callable[[], Kept | None]) -> Kept | None:
     """Look again where something is wrong and files of checkpoints were replaced meanwhile: then
     what is missing may only have been joined with others.
 
     Args:
+        dataset: the log.
         store: the checkpoints.
         look: may raise `CheckpointDamaged`, which is a problem like others.
     """
+    from ledger.checkpoints.manifest import REMEDY
+
     found: Kept | None = None
     for _ in range(_LOOKS):
         before = _manifests(store)
@@ -96,7 +107,10 @@ def undisturbed(store: Store, look: Callable[[], Kept | None]) -> Kept | None:
             found = Kept("checkpoints", None, Difference(()), (str(error),))
         if found is None or not found.wrong or _manifests(store) == before:
             break
-    return found
+    if found is None or dataset.stand_in is None:
+        return found
+    apt = (each.replace(REMEDY, BACKUP) for each in found.problems)
+    return found._replace(problems=tuple(apt))
 
 
 def _manifests(store: Store) -> set[str]:
@@ -108,6 +122,8 @@ def _manifests(store: Store) -> set[str]:
 def _told(name: str, ask: Callable[[], Kept | None]) -> Iterator[Kept]:
     try:
         found = ask()
+    except EventsLost as error:
+        found = unchecked(name, error)
     except LedgerError as error:
         found = Kept(name, None, Difference(()), (str(error),))
     if found is not None:
@@ -116,7 +132,9 @@ def _told(name: str, ask: Callable[[], Kept | None]) -> Iterator[Kept]:
 
 def _checkpoints(book: Reading) -> Kept | None:
     stored = book.checkpoints
-    return None if stored is None else undisturbed(stored.store, lambda: _stored(book, stored))
+    if stored is None:
+        return None
+    return undisturbed(book.dataset, stored.store, lambda: _stored(book, stored))
 
 
 def _stored(book: Reading, stored: Checkpoints) -> Kept | None:

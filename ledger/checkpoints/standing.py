@@ -30,7 +30,7 @@ from ledger.core.events import Event, Geometry, record_of
 from ledger.core.governance import Governance
 from ledger.core.outcome import Outcome
 from ledger.dataset import Dataset
-from ledger.errors import CheckpointDamaged, CorruptLog
+from ledger.errors import CheckpointDamaged, CorruptLog, EventsLost
 from ledger.logs.base import Batch, Topic
 from ledger.replay import GovernanceReader
 from ledger.stand_in import LOST, headless
@@ -262,8 +262,8 @@ class Standing:
         why = why.replace(REMEDY, "").rstrip(". ")  # what they would be made of is gone
         return headless(self._dataset.log, partition, self.heads[partition], why)
 
-    def _gone(self, what: str) -> CorruptLog:
-        return CorruptLog(
+    def _gone(self, what: str) -> EventsLost:
+        return EventsLost(
             f"{what} cannot be told: those events of {self._dataset.log.topic_name(Topic.LABELS)} "
             "are gone, and the checkpoint that stands in for them does not say it"
         )

@@ -18,14 +18,15 @@ from tests.cli.command import Errata
 from tests.events import item, proposal
 
 
-def behead(book: Errata, head: int) -> None:
-    """Delete the label events of each partition before this offset."""
+def behead(book: Errata, head: int, partition: int | None = None) -> None:
+    """Delete the label events of a partition, or of each, before this offset."""
     log = book.folder / "errata.db"
     with contextlib.closing(sqlite3.connect(log)) as connection, connection:
         connection.execute(
             """DELETE FROM records WHERE offset < ? AND partition_id IN
-                (SELECT partition_id FROM partitions WHERE topic LIKE '%.labels')""",
-            (head,),
+                (SELECT partition_id FROM partitions
+                 WHERE topic LIKE '%.labels' AND partition = coalesce(?, partition))""",
+            (head, partition),
         )
 
 
@@ -135,3 +136,37 @@ def test_quarantine_goes_on(book: Errata) -> None:
     ]
     assert sorted(found) == sorted([*((p, False) for p in kept), *((p, True) for p in lost)])
     assert sum("its bytes are gone" in each["reason"] for each in said) == 2
+
+
+def test_what_no_log_makes_again_is_not_to_be_made_again(book: Errata) -> None:
+    """Where views or checkpoints are wrong, it is said how each comes back."""
+    more(book, "e")
+    book("rebuild")
+    behead(book, 1, 0)
+    (views,) = book.folder.glob("*.views.db")
+    with contextlib.closing(sqlite3.connect(views)) as connection, connection:
+        assert connection.execute("UPDATE changes SET label = 'cat' WHERE item_id = 'e0'").rowcount
+    assert book.refused("verify").endswith(
+        "views. `errata rebuild --no-checkpoints` makes views again"
+    )
+    file = next(book.folder.glob("*.checkpoints/labels-0001/changes/*.parquet"))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    said = book("verify", code=1).err
+    assert "is damaged: its bytes are not those written. No log makes again" in said
+    assert "restore the checkpoints from a backup. `errata rebuild --no-checkpoints`" in said
+    assert "Make them again" not in said
+
+
+def test_what_cannot_be_replayed_is_not_called_wrong(book: Errata) -> None:
+    """Of a rollback that no worker has seen before the head was lost, no replay can be had."""
+    book("tag", "v1")
+    more(book, "e")
+    book("rebuild")
+    book("rollback", "--to", "v1", "--approved-by", "bob", "--reason", "no")
+    behead(book, 4)
+    book("rebuild", "--no-checkpoints")
+    said = book("verify")
+    assert said.out.count("not checked") == 2
+    assert "views: not checked: which ids" in said.err
