@@ -171,7 +171,7 @@ class _Reading:
         if position > within.stop:  # the messages before it are fewer than its offsets
             messages = _sifted(messages, self.failure)
             messages = messages[: bisect_left(_offsets(messages), within.stop)]
-        return list(self.made(messages)), position
+        return list(self.made(messages)) if messages else [], position
 
 
 class Readers:
