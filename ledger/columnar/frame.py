@@ -167,11 +167,14 @@ class Reader:
             },
             parts=[part for part, _ in read],
         )
-        # Where no byte of 128 or more is left for strings, all of them are ASCII.
+        # Where no byte of 128 or more is left for strings, all of them are ASCII; but a row that is
+        # cut off may have counted bytes of the next one.
+        done = [state.done() for _, state in read]
         left = high_bytes(data) - sum(state.high for _, state in read) - headers
-        high = np.cumsum(data >= 0x80, dtype=np.int64) if left else None
-        for (kind, rows, columns), state in read:
-            good = state.done() & _sensible(columns) & _listed(data, kind, columns)
+        sure = left == 0 and all(each.all() for each in done)
+        high = None if sure else np.cumsum(data >= 0x80, dtype=np.int64)
+        for ((kind, rows, columns), _), whole in zip(read, done, strict=True):
+            good = whole & _sensible(columns) & _listed(data, kind, columns)
             if high is not None:
                 good &= _text(data, columns, high)
             _fill(frame, kind, rows, columns, good)

@@ -179,6 +179,18 @@ def test_damaged_bytes(messages: list[Message], size: int):
     agree([*map(keyed, PLAIN[:1], map(written, PLAIN[:1])), *messages], size)
 
 
+@pytest.mark.parametrize("event", PLAIN, ids=lambda event: event.event_id)
+def test_a_row_that_is_cut_off_hides_nothing_of_the_next_one(event: LabelEvent):
+    """Bytes that would be read beyond its end are the next one's, which is no UTF-8."""
+    schema = shipped_schemas().latest["ItemRegistered"]
+    others = [f"other {number}" for number in range(0x80)]
+    high_id = [REGISTRY.id_of("", text) for text in (*others, schema.text + " ")][-1]
+    bad = written(ItemRegistered(event_id="e9", **IDS, label="a", content="b?d"))
+    bad = b"\0" + high_id.to_bytes(4, "big") + bad[5:].replace(b"?", b"\xff")
+    for cut in range(5, len(value := written(event))):
+        agree([keyed(event, value[:cut]), (b"r0", bad)], 2)
+
+
 @patient
 @given(st.lists(st.one_of(lawless, whole), min_size=1, max_size=6), st.integers(1, 6))
 def test_events_that_break_rules(messages: list[Message], size: int):
