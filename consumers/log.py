@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from heapq import merge
 from typing import Any
@@ -15,9 +15,17 @@ import click
 from ledger import positions
 from ledger.cli import as_json, open_ledger, print_json, print_line, shared
 from ledger.codec import Undecodable
-from ledger.core.events import EVENT_TYPES, Event, EventQuarantined, LabelEvent, record_of
+from ledger.core.events import (
+    EVENT_TYPES,
+    GOVERNANCE_EVENTS,
+    Event,
+    EventQuarantined,
+    LabelEvent,
+    record_of,
+)
 from ledger.core.outcome import Outcome
-from ledger.dataset import Entry
+from ledger.core.position import Position
+from ledger.dataset import Dataset, Entry
 from ledger.door import as_fields
 from ledger.ledger import Ledger
 from ledger.logs.base import Topic
@@ -25,6 +33,7 @@ from ledger.logs.base import Topic
 _POLL_S = 0.2
 _UNDECODABLE = "undecodable"
 _TYPES = (*EVENT_TYPES, _UNDECODABLE)
+_GOVERNING = {each.__name__ for each in GOVERNANCE_EVENTS}
 _SHOWN_MAX = 160
 _QUIET = ("type", "event_id", "actor", "occurred_at", "contract_version", "item_id", "record_id")
 
@@ -62,15 +71,22 @@ def log(
     if quarantine and (since or until or outcomes or follow):
         raise click.UsageError("--quarantine goes with --item, --type, --last and --json only")
     ledger = open_ledger()
-    start = ledger.resolve(since) if since else None
     stop = ledger.resolve(until) if until else positions.ends(ledger.dataset)
-    known = _outcomes(ledger) if outcomes else {}
+    if quarantine:
+        start = stop  # nothing else is shown
+    else:
+        start = ledger.resolve(since) if since else _begin(ledger.dataset, stop, type_, last)
+    known = _outcomes(ledger, start) if outcomes else {}
 
     def wanted(entries: Iterable[Entry]) -> Iterator[Entry]:
         return (entry for entry in entries if _wanted(entry, item, type_))
 
     entries = wanted(_quarantined(ledger) if quarantine else ledger.events(start, stop))
-    for entry in entries if last is None else deque(entries, maxlen=last):
+    if last is not None:
+        entries = deque(entries, maxlen=last)
+        if not (since or quarantine or type_ in _GOVERNING):
+            _refuse_lost(ledger.dataset, entries, last)
+    for entry in entries:
         _print(entry, known.get(entry[:3]), as_json=as_json)
     while follow:
         time.sleep(_POLL_S)
@@ -78,6 +94,31 @@ def log(
         for entry in wanted(ledger.events(stop, end)):
             _print(entry, None, as_json=as_json)
         stop = end
+
+
+def _begin(dataset: Dataset, stop: Position, type_: str | None, last: int | None) -> Position:
+    """Where to begin unless a position is given: behind label events that need not be read."""
+    if type_ in _GOVERNING:
+        return Position(stop.labels, 0)
+    heads = tuple(map(dataset.head, range(dataset.partitions)))
+    if last is None:
+        for partition, end in enumerate(stop.labels):
+            if end:
+                dataset.refuse_lost(partition, 0, "what the log begins with (--since passes it by)")
+    return Position(heads, 0)
+
+
+def _refuse_lost(dataset: Dataset, shown: Collection[Entry], last: int) -> None:
+    """Refuse to call these the last ones where the log holds some events no more, which may be
+    among them: it is certain that they are not if all are later than any of those.
+    """
+    if dataset.stand_in is None:
+        return
+    for partition in range(dataset.partitions):
+        if head := dataset.head(partition):
+            lost = dataset.stand_in.latest(partition, head)
+            if len(shown) < last or any(entry.timestamp_ms <= lost for entry in shown):
+                dataset.refuse_lost(partition, 0, f"whether the last {last} are all still there")
 
 
 def _quarantined(ledger: Ledger) -> Iterator[Entry]:
@@ -96,13 +137,13 @@ def _quarantined(ledger: Ledger) -> Iterator[Entry]:
             yield entry
 
 
-def _outcomes(ledger: Ledger) -> dict[tuple[Topic, int, int], Outcome]:
+def _outcomes(ledger: Ledger, start: Position) -> dict[tuple[Topic, int, int], Outcome]:
     found: dict[tuple[Topic, int, int], Outcome] = {}
 
     def observe(entry: Entry, outcome: Outcome) -> None:
         found[entry[:3]] = outcome
 
-    ledger.state(observe=observe)
+    ledger.state(observe=observe, since=start.labels)
     return found
 
 

@@ -170,3 +170,29 @@ def test_what_cannot_be_replayed_is_not_called_wrong(book: Errata) -> None:
     said = book("verify")
     assert said.out.count("not checked") == 2
     assert "views: not checked: which ids" in said.err
+
+
+LISTED = (
+    ("--last", "5"),
+    ("--last", "0"),
+    ("--last", "3", "--outcomes"),
+    ("--type", "VersionTagged"),
+    ("--type", "VersionTagged", "--last", "1", "--outcomes"),
+    ("--since", "v1", "--outcomes"),
+)
+LOST = ((), ("--last", "50"), ("--last", "60"), ("--type", "ItemRegistered"), ("--until", "v1"), ("--outcomes",))
+
+
+def test_what_is_left_of_the_log_is_listed(book: Errata) -> None:
+    """Events are listed where it is certain that none that is gone is among them."""
+    more(book, "e")
+    book("rebuild")
+    book("tag", "v1")
+    more(book, "f")
+    whole = [book("log", "--json", *each).out for each in LISTED]
+    assert [text.count("\n") for text in whole] == [5, 0, 3, 1, 1, 31]
+    behead(book, 4)
+    assert [book("log", "--json", *each).out for each in LISTED] == whole
+    for each in LOST:
+        assert "cannot be told" in book.refused("log", *each)
+    assert "--since passes it by" in book.refused("log")
