@@ -28,9 +28,11 @@ def text_of(attributes: Mapping[str, object]) -> str | None:
 
 def reader(kind: Any) -> Read:
     """Reads a field of attributes. Raises `NotImplementedError` where its type is another one."""
-    if {name: kind.get(name) for name in _TYPE} != _TYPE:
-        raise NotImplementedError
-    return _read
+    match kind:
+        case {"type": "map", "values": ["double", "string"]}:
+            return _read
+        case _:
+            raise NotImplementedError
 
 
 def _read(walk: Walk, columns: Columns) -> None:

@@ -72,12 +72,14 @@ def reader(kind: Any) -> Read:
 
     Raises `NotImplementedError` where its type is another one.
     """
-    if len(kind) != 2 or kind[0] != "null":
-        raise NotImplementedError
-    fields = [each["type"] for each in kind[1]["fields"]]
-    if fields[0]["symbols"] != list(KINDS) or fields[1]["items"] != "double":
-        raise NotImplementedError
-    return _read
+    match kind:
+        case [
+            "null",
+            {"fields": [{"type": {"symbols": symbols}}, {"type": {"items": "double"}}]},
+        ] if symbols == list(KINDS):
+            return _read
+        case _:
+            raise NotImplementedError
 
 
 def _read(walk: Walk, columns: Columns) -> None:

@@ -17,6 +17,8 @@ pytest.importorskip("polars")
 pytest.importorskip("pyarrow")
 
 from ledger.codec import Codec, Undecodable, plain, shipped_schemas
+from ledger.columnar import attributes, shapes
+from ledger.columnar.avro import layout_of
 from ledger.columnar.fold import ColumnarPartition
 from ledger.columnar.frame import ODD, Reader
 from ledger.columnar.state import OUTCOMES
@@ -197,6 +199,7 @@ def test_events_that_break_rules(messages: list[Message], size: int):
     agree(messages, size)
 
 
+OWN = {"attributes": attributes.reader, "geometry": shapes.reader}
 NOT_PLAIN: Sequence[tuple[int, dict[str, Any]]] = [
     (0, {"event_id": ""}),
     (0, {"actor": ""}),
@@ -248,6 +251,23 @@ def test_plain_events_are_read_as_columns():
     frame = Reader(CODEC).frame(range(count), [b"r0"] * count, [written(e) for e in PLAIN])
     assert ODD not in frame.kind.tolist()
     assert agree([keyed(event, written(event)) for event in PLAIN], 8).fast_rows == count
+
+
+MAP, POINTS = {"type": "map", "values": "string"}, {"type": "array", "items": "double"}
+OTHER_TYPES: Sequence[tuple[str, Any]] = [
+    *(("attributes", each) for each in ("string", MAP, ["null", MAP])),
+    *(("geometry", each) for each in ("string", POINTS, ["null", "string"], ["null", POINTS])),
+    ("geometry", ["null", {"type": "record", "name": "Point", "fields": []}]),
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), OTHER_TYPES, ids=str)
+def test_a_field_of_another_type_is_left_to_the_codec(name: str, kind: Any):
+    """As it may be in a schema of a later version."""
+    schema: Any = shipped_schemas().latest["ItemRegistered"].parsed
+    assert layout_of(schema, OWN) is not None
+    fields = [each | {"type": kind} if each["name"] == name else each for each in schema["fields"]]
+    assert layout_of(schema | {"fields": fields}, OWN) is None
 
 
 def test_any_field_can_be_asked_for():
