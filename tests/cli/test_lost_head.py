@@ -180,7 +180,14 @@ LISTED = (
     ("--type", "VersionTagged", "--last", "1", "--outcomes"),
     ("--since", "v1", "--outcomes"),
 )
-LOST = ((), ("--last", "50"), ("--last", "60"), ("--type", "ItemRegistered"), ("--until", "v1"), ("--outcomes",))
+LOST = (
+    (),
+    ("--last", "50"),
+    ("--last", "60"),
+    ("--type", "ItemRegistered"),
+    ("--until", "v1"),
+    ("--outcomes",),
+)
 
 
 def test_what_is_left_of_the_log_is_listed(book: Errata) -> None:
