@@ -24,7 +24,8 @@ from tests.core.history import Entry, History, box
 from tests.core.strategies import Plan, anything, plans, play, wild_plans
 from tests.registries import MemoryRegistry
 
-PATIENT = [HealthCheck.too_slow, HealthCheck.data_too_large]
+# Of any events many break a rule, and are passed over.
+PATIENT = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 few = settings(max_examples=60, deadline=None, print_blob=True, suppress_health_check=PATIENT)
 many = settings(few, max_examples=150)
 CODEC = Codec(MemoryRegistry())

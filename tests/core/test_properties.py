@@ -39,7 +39,8 @@ from tests.core.strategies import (
     wild_plans,
 )
 
-PATIENT = [HealthCheck.too_slow, HealthCheck.data_too_large]
+# Of any events many break a rule, and are passed over.
+PATIENT = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 few = settings(max_examples=60, deadline=None, print_blob=True, suppress_health_check=PATIENT)
 many = settings(few, max_examples=150)
 
