@@ -12,7 +12,8 @@ reference `PartitionFold` and stays there. So what is difficult is decided in on
 - `frame`: a batch of log messages as columns; what is no plain event is left to the codec.
 - `tables`: the contracts as lookup tables over codes.
 - `state`: items, corrections and votes as arrays, and how they become reference records.
-- `fold`, `review`: the fold of a batch.
+- `forward`: labels of items in the state under later contracts; `now` has those of rows.
+- `fold`, `review`: the fold of a batch; `fork` is one beside another, without some events.
 - `delta`: what a batch changed, as rows; `referred` makes those of what the reference fold judged.
 - `restore`: the state back from rows, of which some records stay `dormant`.
 - `replay`: reads the log and folds it, up to a closed position.
