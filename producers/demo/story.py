@@ -178,10 +178,13 @@ def _prove(loaded: Settings, spent_s: float) -> None:
         proofs = list(ledger.verify())
         proofs.append(Proof("head", proofs[2].tagged_sha256, ledger.snapshot()))
         before: Snapshot | None = None
-        for name, expected, snapshot in proofs:
+        for proof in proofs:
+            name, snapshot = proof.name, proof.snapshot
             changed = len(list(before.diff(snapshot))) if before else len(snapshot)
-            if snapshot.sha256 != expected:
-                raise LedgerError(f"{name} rebuilt is {snapshot.sha256}, expected {expected}")
+            if not proof.proved:
+                raise LedgerError(
+                    f"{name} rebuilt is {snapshot.sha256}, expected {proof.tagged_sha256}"
+                )
             top = sorted(snapshot.labels().items(), key=lambda count: -count[1])[:3]
             shown = ", ".join(f"{label} {count:,}" for label, count in top)
             rows.append(
