@@ -27,7 +27,7 @@ from ledger.replay import GovernanceReader
 from ledger.views.contract import Known
 
 Partitions = frozenset[tuple[Topic, int]]
-IDLE_S = 0.01
+IDLE_S = 0.02
 """How often governance is looked at while the log tells of nothing new."""
 _AGAIN_S, _AGAIN_S_MAX = 0.1, 5.0
 _PATIENCE_S = 5.0
